@@ -1,0 +1,1 @@
+"""The YAML files of every command, shipped inside the package."""

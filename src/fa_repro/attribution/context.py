@@ -1,0 +1,34 @@
+"""What the attribution methods need beside model, images and targets; the defaults are those of the benchmark."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """Settings, and where a batch's images stand among all that are explained.
+
+    Attributes:
+        colour: (C,) in [0,1], the removal value that occlusion shows; None: black.
+        pool: (M,C,H,W) uint8, all images that are explained; permutation takes its donors here. None: the batch.
+        rows: (N,) positions of the batch's images in ``pool``; None: 0 ... N-1.
+        upsampling: how every map comes to image size: ``bilinear`` or ``nearest``.
+        patch: side of the squares that permutation and occlusion replace, in pixels.
+        repeats: donors for each patch over which permutation averages.
+        seed: of donors and noise; with ``rows``, results do not depend on how images are batched.
+        batch_size: images a forward pass, of the methods that make many.
+
+    """
+
+    colour: Tensor | None = None
+    pool: Tensor | None = None
+    rows: Tensor | None = None
+    upsampling: str = "bilinear"
+    patch: int = 4
+    repeats: int = 4
+    seed: int = 0
+    batch_size: int = 500
+
+
+DEFAULT = Context()

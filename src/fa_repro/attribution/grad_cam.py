@@ -1,0 +1,50 @@
+"""Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391, equations 1 and 2), by hook and autograd: the reference."""
+
+import torch
+from torch import Tensor, nn
+
+from fa_repro.attribution.context import DEFAULT, Context
+from fa_repro.attribution.upsampling import image_size, upsample
+
+
+def last_activations(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the last feature maps (N,C,h,w), attached to the graph, and the logits (N,K) computed from them."""
+    caught: list[Tensor] = []
+
+    def catch(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        # A leaf at this layer: no gradient is computed below it, where none is wanted.
+        leaf = output.detach().requires_grad_()
+        caught.append(leaf)
+        return leaf
+
+    layer: nn.Module = model.last_feature_layer  # type: ignore[assignment]
+    handle = layer.register_forward_hook(catch)
+    try:
+        with torch.enable_grad():
+            logits = model(images)
+    finally:
+        handle.remove()
+    return caught[0], logits
+
+
+def weighted_maps(activations: Tensor, score: Tensor) -> Tensor:
+    """Return the signed class-activation map, before the ReLU.
+
+    Args:
+        activations: (N,C,h,w), the last feature maps.
+        score: (N,), what is explained for each image, computed from ``activations``.
+
+    Returns:
+        (N,h,w): the channels' sum, each weighted by its gradient's mean over space.
+
+    """
+    (gradients,) = torch.autograd.grad(score.sum(), activations, retain_graph=True)
+    weights = gradients.mean((2, 3), keepdim=True)
+    return (weights * activations).sum(1).detach()
+
+
+def grad_cam(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:
+    """Explain images (N,C,H,W) in [0,1] for classes ``targets`` (N,): Grad-CAM of the logit with its ReLU, (N,H,W)."""
+    activations, logits = last_activations(model, images)
+    maps = weighted_maps(activations, logits.gather(1, targets[:, None])[:, 0]).relu()
+    return upsample(maps, image_size(images), context.upsampling)

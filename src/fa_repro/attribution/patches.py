@@ -1,0 +1,54 @@
+"""Perturb one square patch at a time and measure the drop of the target's logit: occlusion and permutation share it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def patch_drops(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    patch: int,
+    batch_size: int,
+    replacement: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Replace every patch of every image in turn.
+
+    Args:
+        model: maps images to logits.
+        images: (N,C,H,W) in [0,1].
+        targets: (N,) classes.
+        patch: side in pixels; the last patches of a row or column are smaller if it doesn't divide the image.
+        batch_size: images a forward pass.
+        replacement: from positions (B,) in the batch to images (B,C,H,W), of which the patch's pixels are taken.
+
+    Returns:
+        (N, ceil(H/patch), ceil(W/patch)): the intact image's target logit minus that without the patch.
+
+    """
+    n, _, height, width = images.shape
+    rows, cols = -(-height // patch), -(-width // patch)
+    device = images.device
+    # Patch number of each pixel: one comparison makes a whole batch's masks.
+    number = (torch.arange(height, device=device) // patch)[:, None] * cols + torch.arange(
+        width, device=device
+    ) // patch
+    intact = torch.cat([_target_logits(model(x), t) for x, t in _split(batch_size, images, targets)])
+    jobs = torch.arange(n * rows * cols, device=device)
+    without = []
+    for job in jobs.split(batch_size):
+        image = job // (rows * cols)
+        mask = number == (job % (rows * cols))[:, None, None]
+        changed = torch.where(mask[:, None], replacement(image), images[image])
+        without.append(_target_logits(model(changed), targets[image]))
+    return intact[:, None, None] - torch.cat(without).view(n, rows, cols)
+
+
+def _split(size: int, *tensors: Tensor) -> zip:  # type: ignore[type-arg]
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
+
+
+def _target_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    return logits.gather(1, targets[:, None])[:, 0]

@@ -1,0 +1,234 @@
+"""``fa-repro SUBCOMMAND [key=value ...]``: a small dispatcher in front of Hydra.
+
+It answers what Hydra would answer wrongly (``--version``, a mistyped subcommand or key, ``--seed 3``), moves flags in
+front of the overrides, and turns every refusal into one line and exit code 2. torch is imported by the commands alone.
+"""
+
+import os
+import re
+import signal
+import sys
+from typing import Any, NoReturn
+
+from fa_repro import __version__
+from fa_repro.errors import InputError, did_you_mean
+
+COMMANDS = {
+    "train": "train one model; resumes; writes checkpoint, history and curves",
+    "verify-gradcam": "are the class maps the Grad-CAM maps? identity, morphing, decomposition; exit 1 if not",
+    "benchmark-removal": "take away pixels in the order of each method's map and watch the prediction",
+    "report": "gather every run under results/ into REPORT.md: claim, evidence, verdict",
+}
+USAGE = "\n".join(
+    [
+        "usage: fa-repro SUBCOMMAND [key=value ...]",
+        "",
+        "Reproduces the Feature-Align CNN (arXiv:2603.25798) and tests its claims.",
+        "",
+        *(f"  {name:<18} {text}" for name, text in COMMANDS.items()),
+        "",
+        "  fa-repro SUBCOMMAND --help        its keys and choices",
+        "  fa-repro SUBCOMMAND --cfg job     the composed config, nothing run",
+        "  fa-repro SUBCOMMAND -m key=a,b    a run for each value",
+        '  eval "$(fa-repro -sc install=bash)"   completion for this shell',
+        "",
+    ]
+)
+# Hydra's flags that take a value of their own.
+_VALUED = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd"}
+_FLAGS = _VALUED | {"--help", "-h", "--hydra-help", "--multirun", "-m", "--run", "-r", "--resolve"}
+_REFUSED = {"--config-name", "-cn", "--config-path", "-cp"}
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = _dispatch(sys.argv[1:])
+    except InputError as error:
+        print(f"fa-repro: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("fa-repro: stopped; the same words go on from here.", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
+        code = 141
+    sys.exit(code)
+
+
+def _terminate(*_: object) -> NoReturn:
+    print("fa-repro: stopped; the same words go on from here.", file=sys.stderr)
+    raise SystemExit(143)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    if words[0] == "--version":
+        print(f"fa-repro {__version__}")
+        return 0
+    if words[0] in ("-sc", "--shell-completion"):
+        return _complete(words[1:])
+    command, rest = words[0], words[1:]
+    if command not in COMMANDS:
+        raise InputError(f"{command!r} is no subcommand.{did_you_mean(command, COMMANDS)} (fa-repro -h lists them)")
+    if "--version" in rest:
+        print(f"fa-repro {__version__}")
+        return 0
+    flags, overrides = _sort(rest)
+    return _run(command, flags, overrides)
+
+
+def _sort(words: list[str]) -> tuple[list[str], list[str]]:
+    """Split words into Hydra's flags, each with its value, and overrides; refuse what is neither."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        name = word.partition("=")[0]
+        if name in _REFUSED:
+            raise InputError(
+                f"{name} is refused: every subcommand has its own config. Use --config-dir DIR for more files."
+            )
+        if word in _VALUED:
+            value = next(rest, None)
+            if value is None:
+                raise InputError(f"{word} needs a value.")
+            flags += [word, value]
+        elif name in _FLAGS and word.startswith("-"):
+            flags.append(word)
+        elif re.match(r"--?[A-Za-z]", word):
+            value = next(rest, None) if "=" not in word else word.partition("=")[2]
+            key = name.lstrip("-").replace("-", "_")
+            raise InputError(f"{name} is no flag; keys are written without dashes: {key}={value or 'VALUE'}")
+        elif "=" not in word and not word.startswith("~"):
+            raise InputError(f"{word!r} is no key=value.")
+        else:
+            overrides.append(word)
+    return flags, overrides
+
+
+def _run(command: str, flags: list[str], overrides: list[str]) -> int:
+    """Hand the words to Hydra, which composes the config and calls the command's handler for each job."""
+    import hydra
+    from omegaconf import DictConfig
+
+    from fa_repro import config
+
+    config.register()
+    name = command.replace("-", "_")
+    codes: list[int] = []
+
+    def job(cfg: DictConfig) -> None:
+        codes.append(_job(command, cfg))
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one line of ours says what is wrong
+    sys.argv = [f"fa-repro {command}", *flags, *overrides]
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://fa_repro.configs", config_name=name)(job)()
+    except Exception as error:
+        refusal = _refusal(error, command, config.known_keys(config.SCHEMAS[name]))
+        if refusal is None:
+            raise
+        raise InputError(refusal) from None
+    if len(codes) > 1:
+        print("\n".join(f"job {i}: {'done' if code == 0 else f'exit {code}'}" for i, code in enumerate(codes)))
+    return max(codes, default=0)
+
+
+def _job(command: str, cfg: Any) -> int:
+    """Run one job and return its exit code; in a sweep, a bad config costs its own job and no other."""
+    from importlib import import_module
+
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from fa_repro import config
+
+    try:
+        missing = sorted(OmegaConf.missing_keys(cfg))
+        if missing:
+            raise InputError(f"{missing[0]} is missing: give {missing[0]}=VALUE.")
+        try:
+            OmegaConf.resolve(cfg)
+        except OmegaConfBaseException as error:
+            raise InputError(str(error).splitlines()[0]) from None
+        config.check(cfg)
+        if cfg.name is None and HydraConfig.get().mode == RunMode.MULTIRUN:
+            cfg.name = _sweep_name(cfg, list(HydraConfig.get().overrides.task))
+        handler = import_module(f"fa_repro.commands.{command.replace('-', '_')}")
+        return int(handler.run(cfg))
+    except InputError as error:
+        print(f"fa-repro: {error}", file=sys.stderr)
+        return 2
+
+
+def _sweep_name(cfg: Any, overrides: list[str]) -> str | None:
+    """Name a sweep's job after what was swept, or two jobs would meet in one run directory."""
+    told_by_default = ("data", "model", "seed", "results", "device", "overwrite")
+    swept = [word for word in overrides if word.partition("=")[0] not in told_by_default]
+    if not swept:
+        return None
+    from fa_repro.rundir import default_name
+
+    return re.sub(r"[^\w.=+-]+", "_", "-".join([default_name(cfg), *swept]))
+
+
+def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:
+    """Return one line for an error of Hydra's or OmegaConf's about the user's words; None for a bug of ours."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    text = f"{error}\n{error.__cause__ or ''}"
+    if found := re.search(r"Could not override '([^']+)'", text):
+        key = found[1]
+        if "Value '" in text or "is not a valid" in text or "ValidationError" in text:
+            return _wrong_value(key, text)
+        if key in keys:
+            return f"{key} is no key of the {key.partition('.')[0]} that was chosen."
+        return f"{key} is no key of {command}.{did_you_mean(key.lstrip('+~').split('@')[0], keys)}"
+    if found := re.search(r"Could not find '([^']+)'", text):
+        group, _, option = found[1].rpartition("/")
+        options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
+        options = [o for o in options if not o.endswith("schema")]
+        return f"{group}={option}: no such choice.{did_you_mean(option, options)} Choices: {', '.join(options)}."
+    if found := re.search(r"full_key: (\S+)", text):
+        return _wrong_value(found[1], text)
+    return " ".join(text.split("Set the environment")[0].split())
+
+
+def _wrong_value(key: str, text: str) -> str:
+    first = next(line for line in (*re.findall(r"Value .*|.*could not be converted.*|.*Invalid.*", text), text.strip()))
+    return f"{key}: {first.splitlines()[0].strip()}."
+
+
+def _complete(words: list[str]) -> int:
+    """Install or answer shell completion: the first word completes to a subcommand, the rest is Hydra's."""
+    line = os.environ.get("COMP_LINE", "")
+    before = line.split()
+    if any(word.startswith("query=") for word in words):
+        if len(before) < 2 or (len(before) == 2 and not line.endswith(" ")):
+            stem = before[1] if len(before) > 1 else ""
+            print(" ".join(name for name in COMMANDS if name.startswith(stem)))
+            return 0
+        if before[1] not in COMMANDS:
+            return 0
+        # Hydra completes `fa-repro key=...`: take the subcommand out of the line it looks at.
+        os.environ["COMP_LINE"] = re.sub(rf"^(\S+\s+){re.escape(before[1])}\s+", r"\1", line, count=1)
+        os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))
+    import hydra
+
+    from fa_repro import config
+
+    config.register()
+    command = before[1] if len(before) > 1 and before[1] in COMMANDS else "train"
+    sys.argv = ["fa-repro", "-sc", *words]
+    name = command.replace("-", "_")
+    hydra.main(version_base="1.3", config_path="pkg://fa_repro.configs", config_name=name)(lambda _: None)()
+    return 0

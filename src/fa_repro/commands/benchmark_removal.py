@@ -1,0 +1,161 @@
+"""``fa-repro benchmark-removal``: percent pixels removed for one trained model, every method beside the controls."""
+
+import gzip
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from fa_repro.attribution import METHODS, Context, lacking
+from fa_repro.checkpoint import load_checkpoint, merge_data
+from fa_repro.data import ImageSet, load_data, stratified
+from fa_repro.device import choose_device, describe
+from fa_repro.errors import InputError
+from fa_repro.models import Task
+from fa_repro.plotting import png
+from fa_repro.removal import Bootstrap, measure, per_image_table
+from fa_repro.removal.figures import curves_figure, examples_figure
+from fa_repro.removal.imputation import stand_in
+from fa_repro.removal.ranking import rank_pixels, tie_break
+from fa_repro.removal.summary import curves_table, difference_table, summary_markdown, summary_table
+from fa_repro.rundir import RunDir, digest
+
+EXAMPLES = 4  # images in examples.png
+
+
+def run(cfg: DictConfig) -> int:
+    """Benchmark as ``cfg`` (``configs/benchmark_removal.yaml``) says; return the exit code.
+
+    Raises:
+        InputError: config, checkpoint or data can't be used.
+
+    """
+    if cfg.checkpoint is None:
+        raise InputError(
+            "benchmark-removal needs checkpoint=PATH; `fa-repro train` writes RESULTS/train/NAME/checkpoint.pt."
+        )
+    device = choose_device(cfg.device)
+    checkpoint = load_checkpoint(cfg.checkpoint)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    data_config = merge_data(checkpoint, config["data"])
+    name = cfg.name or f"{data_config['name']}-{checkpoint.model['name']}-seed{checkpoint.seed}"
+    rundir = RunDir(cfg, "benchmark-removal", name, {"checkpoint": digest(Path(cfg.checkpoint))})
+    if rundir.finished:
+        return rundir.exit_code()
+
+    model = checkpoint.build().requires_grad_(False).to(device)
+    task = Task(**checkpoint.task)
+    images = choose_images(load_data(data_config, "test"), task, cfg.n_images, cfg.seed).to(device)
+    left_out = [f"`{m}` is left out: the model has no {need}." for m in cfg.methods if (need := lacking(m, model))]
+    methods = [m for m in dict.fromkeys(cfg.methods) if not lacking(m, model)]
+    if not methods:
+        raise InputError(f"methods={list(cfg.methods)}: model {checkpoint.model['name']} can do none of them.")
+    if "permutation" in methods and len(images) < 2:
+        raise InputError("methods: permutation needs n_images=2 or more, as a patch is replaced by another image's.")
+    for line in left_out:
+        print(line)
+
+    orders = list(dict.fromkeys(cfg.orders))
+    mean, std = torch.tensor(task.mean), torch.tensor(task.std)
+    context = Context(
+        upsampling=cfg.upsampling,
+        patch=cfg.patch,
+        repeats=cfg.repeats,
+        seed=cfg.seed,
+        batch_size=cfg.batch_size,
+    )
+    steps = len(images) * (len(methods) * len(orders) * (len(cfg.fractions) - 2) + 2)
+    with tqdm(total=steps, desc="removing pixels", unit="img", delay=2, disable=None) as bar:
+        measured = measure(
+            model,
+            images.images,
+            images.labels,
+            methods=methods,
+            orders=orders,
+            fractions=list(cfg.fractions),
+            imputation=cfg.imputation,
+            target=cfg.target,
+            mean=mean,
+            std=std,
+            context=context,
+            tick=bar.update,
+        )
+
+    bootstrap = Bootstrap(len(images), cfg.bootstrap, cfg.seed)
+    curves = curves_table(measured, bootstrap, cfg.imputation)
+    summary = summary_table(measured, bootstrap, cfg.imputation)
+    differences = difference_table(measured, bootstrap)
+    top1 = float((measured.prediction[0, 0, 0] == measured.labels).mean())
+    removal_share = checkpoint.trainer["augment"]["removal"]
+    augmented = f"{100 * removal_share:.0f} % of the training images with removal" if removal_share else "no removal"
+    conditions = (
+        f"{checkpoint.model['name']} trained on {checkpoint.data['name']} ({augmented} as augmentation), "
+        f"{len(images)} test images of {data_config['name']}, top-1 {100 * top1:.1f} % on them, target: {cfg.target}, "
+        f"removed pixels: {cfg.imputation}, maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, "
+        f"seed {cfg.seed}."
+    )
+    rundir.write_text("curves.csv", curves.to_csv(index=False, float_format="%.6g"))
+    rundir.write_text("summary.csv", summary.to_csv(index=False, float_format="%.6g"))
+    if differences is not None:
+        rundir.write_text("differences.csv", differences.to_csv(index=False, float_format="%.6g"))
+    page = summary_markdown(f"Percent pixels removed: {name}", conditions, summary, differences, left_out)
+    rundir.write_text("summary.md", page)
+    rows = per_image_table(measured, images.rows.numpy(), cfg.imputation).to_csv(index=False).encode()
+    # No time stamp inside: the same rows are the same file.
+    rundir.write("per_image.csv.gz", lambda file: file.write(gzip.compress(rows, compresslevel=6, mtime=0)))
+    rundir.write("curves.png", png(curves_figure(curves, conditions.split(", target")[0])))
+    rundir.write(
+        "examples.png",
+        png(_examples(model, images, methods, cfg.imputation, mean, std, context, list(checkpoint.classes))),
+    )
+    rundir.finish(describe(device))
+    print(page)
+    return 0
+
+
+def choose_images(test: ImageSet, task: Task, n: int, seed: int) -> ImageSet:
+    """Choose ``n`` test images, stratified; all if there are fewer.
+
+    Raises:
+        InputError: the images or classes don't fit the model.
+
+    """
+    channels, size = test.images.shape[1], test.images.shape[2]
+    if (channels, size) != (task.in_channels, task.image_size) or len(test.classes) != task.n_classes:
+        raise InputError(
+            f"the model takes {task.in_channels}x{task.image_size}x{task.image_size} images of {task.n_classes} "
+            f"classes, the data set has {channels}x{size}x{size} and {len(test.classes)}. "
+            f"Give the data set it was trained on."
+        )
+    return test if n >= len(test) else test.select(stratified(test.labels, n, seed))
+
+
+def _examples(
+    model: torch.nn.Module,
+    images: ImageSet,
+    methods: list[str],
+    imputation: str,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    context: Context,
+    classes: list[str],
+) -> object:
+    """Draw the first images of different classes that the model gets right."""
+    from dataclasses import replace
+
+    pool = images.images
+    with torch.inference_mode():
+        predicted = torch.cat([model(x.float() / 255).argmax(1) for x in pool.split(context.batch_size)])
+    right = (predicted == images.labels).nonzero()[:, 0].tolist() or list(range(len(images)))
+    firsts = list({int(images.labels[i]): i for i in reversed(right)}.values())
+    chosen = torch.tensor(sorted(firsts)[:EXAMPLES])
+    batch = pool[chosen.to(pool.device)].float() / 255
+    targets = predicted[chosen.to(pool.device)].clone()
+    there = replace(context, colour=mean.to(pool.device), pool=pool, rows=chosen)
+    maps = {method: METHODS[method](model, batch, targets, there) for method in methods}
+    ties = tie_break(batch[0, 0].numel(), context.seed)
+    ranks = {method: rank_pixels(values, "morf", ties) for method, values in maps.items()}
+    instead = stand_in(batch, imputation, mean, std, chosen, len(pool), context.seed)
+    return examples_figure(batch, instead, maps, ranks, [classes[int(t)] for t in targets])

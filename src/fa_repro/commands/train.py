@@ -1,0 +1,114 @@
+"""``fa-repro train``: train one model; resumes; writes checkpoint, history, metrics and curves."""
+
+import json
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+
+from fa_repro.checkpoint import Checkpoint
+from fa_repro.data import load_data, stratified
+from fa_repro.device import choose_device, describe
+from fa_repro.models import Task, build_model
+from fa_repro.plotting import figure, png
+from fa_repro.rundir import RunDir, default_name
+from fa_repro.training import HISTORY, Trainer, count_macs, evaluate
+
+RESUME = ".resume.pt"  # weights and optimiser after the last whole epoch; removed when the run is done
+
+
+def run(cfg: DictConfig) -> int:
+    """Train as ``cfg`` (``configs/train.yaml``) says; return the exit code.
+
+    Raises:
+        InputError: config or data can't be used.
+
+    """
+    device = choose_device(cfg.device)
+    rundir = RunDir(cfg, "train", cfg.name or default_name(cfg))
+    if rundir.finished:
+        return rundir.exit_code()
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    recipe = config["trainer"]
+
+    whole = load_data(config["data"], "train")
+    mean, std = whole.statistics()
+    task = Task(len(whole.classes), whole.images.shape[1], whole.images.shape[2], mean, std)
+    torch.manual_seed(cfg.seed)
+    model = build_model(config["model"], task).to(device)
+    macs = count_macs(model.eval(), torch.zeros(1, task.in_channels, task.image_size, task.image_size, device=device))
+    train, val = whole.to(device), None
+    held_out = round(recipe["val_fraction"] * len(whole))
+    if held_out:
+        chosen = torch.zeros(len(whole), dtype=torch.bool)
+        chosen[stratified(whole.labels, held_out, cfg.seed)] = True
+        train, val = whole.select(~chosen).to(device), whole.select(chosen).to(device)
+    test = load_data(config["data"], "test").to(device)
+
+    trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed)
+    resume = rundir.path / RESUME
+    if resume.exists():
+        trainer.restore(torch.load(resume, map_location=device, weights_only=True))
+        print(f"{rundir.path}: going on after epoch {len(trainer.history)} of {recipe['epochs']}.")
+
+    def after_epoch() -> None:
+        rundir.write(RESUME, lambda file: torch.save(trainer.state(), file))
+        rundir.write_text("history.csv", _history(trainer).to_csv(index=False))
+
+    trainer.fit(after_epoch)
+
+    history = _history(trainer)
+    score = evaluate(model, test, trainer.memory_format)
+    seconds = float(history.seconds.sum())
+    metrics = {
+        "top1": score.top1,
+        "loss": score.loss,
+        "n_test": len(test),
+        "n_train": len(train),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "macs": macs,
+        "epochs": recipe["epochs"],
+        "precision": "bf16" if trainer.precision == torch.bfloat16 else "fp32",
+        "images_per_second": float(history.images_per_second.median()),
+        "seconds": round(seconds, 1),
+    }
+    checkpoint = Checkpoint(
+        model=config["model"],
+        task=task._asdict(),
+        classes=list(whole.classes),
+        state={key: value.cpu().contiguous() for key, value in model.state_dict().items()},
+        data=config["data"],
+        trainer=recipe,
+        seed=cfg.seed,
+    )
+    rundir.write("checkpoint.pt", checkpoint.save)
+    rundir.write_text("history.csv", history.to_csv(index=False))
+    rundir.write_text("metrics.json", json.dumps(metrics, indent=1) + "\n")
+    rundir.write("curves.png", png(_curves(history, score.top1)))
+    resume.unlink(missing_ok=True)
+    rundir.finish(describe(device), seconds=seconds)
+    print(
+        f"{rundir.path}: test top-1 {score.top1:.4f} on {len(test)} images "
+        f"after {recipe['epochs']} epochs, {seconds:.0f} s."
+    )
+    return 0
+
+
+def _history(trainer: Trainer) -> pd.DataFrame:
+    return pd.DataFrame(trainer.history, columns=list(HISTORY))
+
+
+def _curves(history: pd.DataFrame, test_top1: float) -> Figure:
+    fig, ((loss, top1),) = figure(1, 2, (3.6, 2.8))
+    loss.plot(history.epoch, history.train_loss, "o-", ms=3, label="training (augmented)")
+    loss.set(xlabel="epoch", ylabel="cross-entropy [nat]")
+    if history.val_top1.notna().any():
+        loss.plot(history.epoch, history.val_loss, "s-", ms=3, label="validation")
+        top1.plot(history.epoch, 100 * history.val_top1.astype(float), "s-", ms=3, color="C1", label="validation")
+    top1.axhline(100 * test_top1, ls="--", color="0.4", label=f"test, last epoch: {100 * test_top1:.1f} %")
+    top1.set(xlabel="epoch", ylabel="top-1 [%]")
+    loss.legend()
+    top1.legend(loc="lower right")
+    return fig

@@ -1,0 +1,158 @@
+"""``fa-repro verify-gradcam``: are the feature maps the Grad-CAM maps? Exit code 0 if T1, T2 and T3 hold, 1 if not."""
+
+from copy import deepcopy
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from fa_repro.checkpoint import load_checkpoint, merge_data
+from fa_repro.data import load_data, stratified
+from fa_repro.device import choose_device, describe
+from fa_repro.errors import InputError
+from fa_repro.models import FeatureAlignCNN, Task, build_model
+from fa_repro.models.fa_cnn import FeatureAlignBackbone
+from fa_repro.plotting import png
+from fa_repro.proofs import decomposition, identity, morphing
+from fa_repro.proofs.figures import identity_figure, morphing_figure
+from fa_repro.rundir import RunDir, default_name, digest
+
+ROWS = 5  # images in identity.png
+CLASSES = 4  # classes in morphing.png
+
+
+def run(cfg: DictConfig) -> int:
+    """Verify as ``cfg`` (``configs/verify_gradcam.yaml``) says; return the exit code.
+
+    Raises:
+        InputError: config, checkpoint or data can't be used.
+
+    """
+    device = choose_device(cfg.device)
+    model, name, images, labels, classes, rundir = _open(cfg)
+    if rundir.finished:
+        return rundir.exit_code()
+    # Gradients of the maps are wanted, those of the weights are not.
+    model = model.eval().requires_grad_(False).to(device)
+    images = images.to(device)
+
+    used = [r for r in identity.REFERENCES if r != "captum" or find_spec("captum")]
+    if "captum" not in used:
+        print("captum is not installed: our own autograd is the only reference (pip install 'fa-repro[oracles]').")
+    t1: list[dict[str, Any]] = []
+    t2: list[dict[str, Any]] = []
+    t3: list[dict[str, Any]] = []
+    for dtype in (torch.float64, torch.float32):
+        exact, inputs = deepcopy(model).to(dtype), images.to(dtype)
+        references = {r: identity.REFERENCES[r](exact, inputs, cfg.score) for r in used}
+        t1 += identity.check_identity(exact, inputs, references, classes, name)
+        if isinstance(exact, FeatureAlignCNN):
+            t3 += decomposition.check_decomposition(exact, inputs)
+        if isinstance(exact, FeatureAlignBackbone) and dtype == torch.float64:
+            t2 = morphing.check_morphing(exact, inputs)
+
+    def table(file: str, lines: list[dict[str, Any]], columns: tuple[str, ...]) -> bool:
+        frame = pd.DataFrame(lines, columns=list(columns))
+        rundir.write_text(file, frame.to_csv(index=False, float_format="%.6g"))
+        return bool(frame.holds.dropna().all())
+
+    answers = {
+        f"T1 identity: {_own(model)} = Grad-CAM of the {cfg.score}": (
+            table("identity.csv", t1, identity.COLUMNS),
+            _worst(t1),
+        ),
+    }
+    if t2:
+        largest = max(line["relative_change"] for line in t2)
+        words = f"largest mean relative change of a layer {largest:.3f}"
+        answers["T2 morphing: every layer's change is within its bound"] = (
+            table("morphing.csv", t2, morphing.COLUMNS),
+            words,
+        )
+    if t3:
+        holds = table("decomposition.csv", t3, decomposition.COLUMNS)
+        answers["T3 decomposition: the parts of all depths add up to the logit"] = (holds, _worst(t3))
+    _draw(rundir, model, images, labels, classes, cfg.score)
+    code = 0 if all(holds for holds, _ in answers.values()) else 1
+    rundir.finish(describe(device), exit_code=code)
+    print(f"{name}, {len(images)} images of {len(classes)} classes:")
+    for claim, (holds, words) in answers.items():
+        print(f"  {'YES' if holds else 'NO '}  {claim}; {words}")
+    if not hasattr(model, "class_maps"):
+        print(f"  {name} has no class maps; each Grad-CAM map was compared with the feature-map channel nearest to it.")
+    return code
+
+
+def _own(model: nn.Module) -> str:
+    return "class map" if hasattr(model, "class_maps") else "best feature-map channel"
+
+
+def _worst(lines: list[dict[str, Any]]) -> str:
+    checked = [line for line in lines if line.get("holds") is not None]
+    by_dtype = {}
+    for line in checked:
+        by_dtype[line["dtype"]] = max(by_dtype.get(line["dtype"], 0.0), line["max_rel_error"])
+    limits = {line["dtype"]: line["tolerance"] for line in checked}
+    return "largest relative error " + ", ".join(f"{e:.1e} in {d} (limit {limits[d]:.1e})" for d, e in by_dtype.items())
+
+
+def _open(cfg: DictConfig) -> tuple[nn.Module, str, Tensor, Tensor, tuple[str, ...], RunDir]:
+    """Return model, its name, images (N,C,H,W) float64 in [0,1], labels (N,), class names and the run directory."""
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    if cfg.checkpoint is not None:
+        if cfg.model.name != "from_checkpoint":
+            raise InputError(
+                "checkpoint=… and model=… contradict each other: the checkpoint holds its model. Give one of them."
+            )
+        checkpoint = load_checkpoint(cfg.checkpoint)
+        data_config = merge_data(checkpoint, config["data"])
+        name = checkpoint.model["name"]
+        rundir_name = cfg.name or f"{data_config['name']}-{name}-seed{checkpoint.seed}"
+        rundir = RunDir(cfg, "verify-gradcam", rundir_name, {"checkpoint": digest(Path(cfg.checkpoint))})
+        model, task = checkpoint.build(), Task(**checkpoint.task)
+    else:
+        if cfg.model.name == "from_checkpoint" or cfg.data.name == "from_checkpoint":
+            raise InputError("verify-gradcam needs checkpoint=PATH, or model=NAME and data=NAME for fresh weights.")
+        data_config, name = config["data"], cfg.model.name
+        rundir = RunDir(cfg, "verify-gradcam", cfg.name or default_name(cfg))
+        train = load_data(data_config, "train")
+        task = Task(len(train.classes), train.images.shape[1], train.images.shape[2], *train.statistics())
+        torch.manual_seed(cfg.seed)
+        model = build_model(config["model"], task)
+    test = load_data(data_config, "test")
+    channels, size = test.images.shape[1], test.images.shape[2]
+    if (channels, len(test.classes)) != (task.in_channels, task.n_classes) or size % model.down_sampling:  # type: ignore[operator]
+        raise InputError(
+            f"the model takes {task.in_channels} channels and tells {task.n_classes} classes apart, the data set has "
+            f"{channels} channels, {size} pixels and {len(test.classes)} classes. Give the data set it was trained on."
+        )
+    chosen = test.select(stratified(test.labels, min(cfg.n_images, len(test)), cfg.seed))
+    return model, name, chosen.images.double() / 255, chosen.labels, test.classes, rundir
+
+
+def _draw(
+    rundir: RunDir, model: nn.Module, images: Tensor, labels: Tensor, classes: tuple[str, ...], score: str
+) -> None:
+    model, shown = deepcopy(model).double(), images[:ROWS]
+    with torch.no_grad():
+        logits = model(images)
+    predicted = logits.argmax(1)
+    every = torch.arange(len(shown), device=images.device)
+    reference = identity.grad_cam_maps(model, shown, score)
+    fa_cnn = hasattr(model, "class_maps")
+    own = identity.own_maps(model, shown) if fa_cnn else identity.best_candidate(model, shown, reference)
+    titles = [f"{classes[int(y)]}, as {classes[int(p)]}" for y, p in zip(labels[:ROWS], predicted[:ROWS], strict=True)]
+    own_name = "feature map" if fa_cnn else "best channel"
+    pairs = own[every, predicted[: len(shown)]], reference[every, predicted[: len(shown)]]
+    rundir.write("identity.png", png(identity_figure(shown, *pairs, titles, own_name)))
+    if isinstance(model, FeatureAlignBackbone):
+        right = (predicted.cpu() == labels).nonzero()[:, 0].tolist()
+        i = right[0] if right else 0
+        likeliest = logits[i].argsort(descending=True)[:CLASSES].tolist()
+        chosen = [(k, f"{classes[k]}: {logits[i].softmax(0)[k]:.2f}") for k in likeliest]
+        rundir.write("morphing.png", png(morphing_figure(model, images[i], chosen)))

@@ -1,0 +1,288 @@
+"""Typed schemas of every config key, and the bounds that a type can't express.
+
+Hydra holds the YAML of ``configs/`` and the words of the command line against these classes: an unknown key or a
+wrong type is refused before anything starts. `check` then refuses values that no run could use.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig
+
+from fa_repro.errors import InputError, did_you_mean
+
+METHODS = ("feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center")
+ORDERS = ("morf", "lerf")
+
+
+@dataclass
+class DataConfig:
+    """One data set, of any kind; the comments on each key are in ``configs/data/``."""
+
+    name: str = MISSING
+    root: str | None = None
+    download: bool = False
+    n_train: int | None = None
+    n_test: int | None = None
+    image_size: int | None = None
+    mirror: bool = True
+    cache: str | None = None
+    seed: int | None = None
+
+
+@dataclass
+class ModelConfig:
+    """What every model's config has."""
+
+    name: str = MISSING
+
+
+@dataclass
+class FACNNConfig(ModelConfig):
+    """``configs/model/fa_cnn.yaml``."""
+
+    skip: str = MISSING
+    head: str = MISSING
+    alpha: float = MISSING
+    maps_per_class: int = MISSING
+    unshuffle: int = MISSING
+    blocks: list[int] = MISSING
+    hidden: list[int] = MISSING
+    kernels: list[int] = MISSING
+    scale: float = MISSING
+    learn_scale: bool = MISSING
+
+
+@dataclass
+class ResNetSmallConfig(ModelConfig):
+    """``configs/model/resnet_small.yaml``."""
+
+    widths: list[int] = MISSING
+    blocks: list[int] = MISSING
+
+
+@dataclass
+class AugmentConfig:
+    """``trainer.augment``: what the training images go through on the device."""
+
+    crop: int = MISSING
+    flip: bool = MISSING
+    removal: float = MISSING
+
+
+@dataclass
+class TrainerConfig:
+    """``configs/trainer/default.yaml``."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    optimizer: str = MISSING
+    lr: float = MISSING
+    weight_decay: float = MISSING
+    momentum: float = MISSING
+    schedule: str = MISSING
+    warmup: float = MISSING
+    label_smoothing: float = MISSING
+    precision: str = MISSING
+    memory_format: str = MISSING
+    val_fraction: float = MISSING
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+@dataclass
+class CommandConfig:
+    """What every command's config has."""
+
+    seed: int = 0
+    device: str = "auto"
+    results: str = "results"
+    name: str | None = None
+    overwrite: bool = False
+
+
+@dataclass
+class TrainConfig(CommandConfig):
+    """``configs/train.yaml``."""
+
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    trainer: TrainerConfig = MISSING
+
+
+@dataclass
+class VerifyConfig(CommandConfig):
+    """``configs/verify_gradcam.yaml``."""
+
+    checkpoint: str | None = None
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    n_images: int = MISSING
+    score: str = MISSING
+
+
+@dataclass
+class RemovalConfig(CommandConfig):
+    """``configs/benchmark_removal.yaml``."""
+
+    checkpoint: str | None = None
+    data: DataConfig = MISSING
+    methods: list[str] = MISSING
+    orders: list[str] = MISSING
+    imputation: str = MISSING
+    target: str = MISSING
+    n_images: int = MISSING
+    fractions: list[float] = MISSING
+    upsampling: str = MISSING
+    patch: int = MISSING
+    repeats: int = MISSING
+    bootstrap: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
+class ReportConfig(CommandConfig):
+    """``configs/report.yaml``."""
+
+
+SCHEMAS: dict[str, type[CommandConfig]] = {
+    "train": TrainConfig,
+    "verify_gradcam": VerifyConfig,
+    "benchmark_removal": RemovalConfig,
+    "report": ReportConfig,
+}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra under the names that the YAML files' defaults lists use."""
+    store = ConfigStore.instance()
+    for name, schema in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)
+    store.store(group="data", name="schema", node=DataConfig)
+    store.store(group="trainer", name="schema", node=TrainerConfig)
+    store.store(group="model", name="schema", node=ModelConfig)
+    store.store(group="model", name="fa_cnn_schema", node=FACNNConfig)
+    store.store(group="model", name="resnet_small_schema", node=ResNetSmallConfig)
+
+
+def _at_least(low: float) -> tuple[Any, str]:
+    return (lambda v: v >= low), f"must be {low} or more"
+
+
+def _within(low: float, high: float) -> tuple[Any, str]:
+    return (lambda v: low <= v <= high), f"must be between {low} and {high}"
+
+
+def _one_of(*words: str) -> tuple[Any, str]:
+    return (lambda v: v in words), "must be one of " + ", ".join(words)
+
+
+def _each(test: tuple[Any, str]) -> tuple[Any, str]:
+    return (lambda vs: len(vs) > 0 and all(test[0](v) for v in vs)), f"every entry {test[1]}, and there must be one"
+
+
+_ODD = (lambda v: v >= 1 and v % 2 == 1), "must be odd and positive"
+_POSITIVE = (lambda v: v > 0), "must be more than 0"
+_BELOW_ONE = (lambda v: 0 <= v < 1), "must be 0 or more and less than 1"
+_ASCENDING = (
+    lambda v: len(v) > 1 and v[0] == 0 and v[-1] == 1 and all(a < b for a, b in pairwise(v)),
+    "must rise from 0 to 1 (both end points are measured)",
+)
+
+_BOUNDS: dict[str, tuple[Any, str]] = {
+    "seed": _within(0, 2**31 - 1),
+    "device": (
+        (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None),
+        "must be auto, cpu, cuda or cuda:N",
+    ),
+    "data.n_train": _at_least(1),
+    "data.n_test": _at_least(1),
+    "data.image_size": _at_least(4),
+    "data.seed": _within(0, 2**31 - 1),
+    "model.skip": _one_of("damped", "undamped", "none"),
+    "model.head": _one_of("gap", "linear"),
+    "model.alpha": ((lambda v: 0 < v < 1), "must be more than 0 and less than 1"),
+    "model.maps_per_class": _at_least(1),
+    "model.unshuffle": _at_least(1),
+    "model.blocks": _each(_at_least(1)),
+    "model.hidden": _each(_at_least(1)),
+    "model.kernels": _each(_ODD),
+    "model.scale": _POSITIVE,
+    "model.widths": _each(_at_least(1)),
+    "trainer.epochs": _at_least(1),
+    "trainer.batch_size": _at_least(2),
+    "trainer.optimizer": _one_of("adamw", "sgd"),
+    "trainer.lr": _POSITIVE,
+    "trainer.weight_decay": _at_least(0),
+    "trainer.momentum": _BELOW_ONE,
+    "trainer.schedule": _one_of("onecycle", "cosine", "constant"),
+    "trainer.warmup": _BELOW_ONE,
+    "trainer.label_smoothing": _BELOW_ONE,
+    "trainer.precision": _one_of("auto", "fp32", "bf16"),
+    "trainer.memory_format": _one_of("auto", "contiguous", "channels_last"),
+    "trainer.val_fraction": _BELOW_ONE,
+    "trainer.augment.crop": _at_least(0),
+    "trainer.augment.removal": _within(0, 1),
+    "methods": _each(_one_of(*METHODS)),
+    "orders": _each(_one_of(*ORDERS)),
+    "imputation": _one_of("mean", "zero", "blur", "noise"),
+    "target": _one_of("predicted", "label"),
+    "score": _one_of("logit", "probability"),
+    "n_images": _at_least(1),
+    "fractions": _ASCENDING,
+    "upsampling": _one_of("bilinear", "nearest"),
+    "patch": _at_least(1),
+    "repeats": _at_least(1),
+    "bootstrap": _at_least(100),
+    "batch_size": _at_least(1),
+}
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, DictConfig):
+            values |= _flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = list(value) if hasattr(value, "_metadata") else value
+    return values
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse values that no run could use.
+
+    Raises:
+        InputError: names the key, its value and what it must be.
+
+    """
+    for key, value in _flat(cfg).items():
+        numbers = value if isinstance(value, list) else [value]
+        if any(isinstance(v, float) and not math.isfinite(v) for v in numbers):
+            raise InputError(f"{key}={value}: must be a finite number.")
+        if value is None or key not in _BOUNDS:
+            continue
+        holds, words = _BOUNDS[key]
+        if not holds(value):
+            hint = did_you_mean(value, words.replace(",", " ").split()) if isinstance(value, str) else ""
+            raise InputError(f"{key}={value}: {words}.{hint}")
+
+
+def known_keys(schema: type) -> set[str]:
+    """Every dotted key that a command understands, over all models: what a mistyped key is compared with."""
+    from dataclasses import fields, is_dataclass
+
+    keys: set[str] = set()
+
+    def walk(cls: type, prefix: str) -> None:
+        for item in fields(cls):
+            keys.add(prefix + item.name)
+            kinds = (FACNNConfig, ResNetSmallConfig) if item.type is ModelConfig else (item.type,)
+            for kind in kinds:
+                if isinstance(kind, type) and is_dataclass(kind):
+                    walk(kind, f"{prefix}{item.name}.")
+
+    walk(schema, "")
+    return keys

@@ -1,0 +1,99 @@
+"""Any images on disk: ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from fa_repro.errors import InputError
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """Return the folder of a split.
+
+    Raises:
+        InputError: there is none.
+
+    """
+    names = ("train",) if split == "train" else ("test", "val")
+    for name in names:
+        if (root / name).is_dir():
+            return root / name
+    raise InputError(
+        f"data.root={root}: has no folder {' or '.join(f'{n}/' for n in names)} with one folder for each class."
+    )
+
+
+def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
+    """Return every image file of a split with its label, in a fixed order, and the class names.
+
+    Raises:
+        InputError: a class folder is missing or empty.
+
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+    try:
+        classes, index = find_classes(str(folder))
+        return make_dataset(str(folder), index, IMG_EXTENSIONS), tuple(classes)
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: {str(error).splitlines()[0].rstrip('.')}.") from None
+
+
+def load(files: list[tuple[str, int]], image_size: int | None) -> tuple[Tensor, Tensor]:
+    """Decode images.
+
+    Args:
+        files: pairs of path and label.
+        image_size: side in pixels; the shorter side is resized to it and the centre kept. None: as they are.
+
+    Returns:
+        images (N,C,H,W) uint8, C = 1 if all are grey and else 3, labels (N,) int64.
+
+    Raises:
+        InputError: a file is no image, or sizes differ and ``image_size`` is None.
+
+    """
+
+    def decode(path: str) -> np.ndarray:
+        try:
+            with Image.open(path) as image:
+                if image.mode not in ("L", "RGB"):
+                    image = image.convert("RGB")
+                if image_size is not None and image.size != (image_size, image_size):
+                    image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+                return np.asarray(image)
+        except (
+            UnidentifiedImageError,
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path}: is no readable image ({reason}). Remove or replace it.") from None
+
+    with ThreadPoolExecutor(2) as pool:  # PIL decodes without the interpreter's lock
+        decoded = pool.map(decode, (path for path, _ in files), chunksize=64)
+        images = list(tqdm(decoded, "decoding images", len(files), unit="img", delay=2, disable=None))
+    grey = all(image.ndim == 2 for image in images)
+    first = images[0].shape[:2]
+    for image, (path, _) in zip(images, files, strict=True):
+        if image.shape[:2] != first:
+            raise InputError(
+                f"{path} has {image.shape[1]}x{image.shape[0]} pixels, {files[0][0]} {first[1]}x{first[0]}: "
+                f"give data.image_size=N to bring all to one size."
+            )
+    if image_size is None and first[0] != first[1]:
+        raise InputError(
+            f"{files[0][0]} has {first[1]}x{first[0]} pixels: give data.image_size=N to make images square."
+        )
+    stacked = np.empty((len(images), 1 if grey else 3, *first), np.uint8)
+    for row, image in zip(stacked, images, strict=True):
+        row[...] = image if image.ndim == 2 else image.transpose(2, 0, 1)  # grey spreads over three channels
+    labels = torch.tensor([label for _, label in files], dtype=torch.int64)
+    return torch.from_numpy(stacked), labels

@@ -1,0 +1,84 @@
+"""From a data set's config to the images."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fa_repro.data import image_folder, shapes, torchvision_sets
+from fa_repro.data.cache import cache_folder, cached
+from fa_repro.data.image_set import ImageSet, stratified
+from fa_repro.errors import InputError
+
+
+def load_data(config: Mapping[str, Any], split: str) -> ImageSet:
+    """Load one split, limited to ``n_train`` or ``n_test`` images.
+
+    Args:
+        config: a resolved ``configs/data/*.yaml``.
+        split: ``train`` or ``test``.
+
+    Raises:
+        InputError: the data can't be read; names the file or folder and the way out.
+
+    """
+    limit = config["n_train"] if split == "train" else config["n_test"]
+    name, seed = config["name"], config["seed"] or 0
+    if name == "shapes":
+        whole = _shapes(config, split, seed, limit)
+    elif name == "image_folder":
+        whole = _image_folder(config, split)
+    elif name in torchvision_sets.NAMES:
+        images, labels, classes = torchvision_sets.load(name, config["root"], split, config["download"])
+        whole = ImageSet(images, labels, torch.arange(len(labels)), classes)
+    else:
+        raise InputError(
+            f"data.name={name}: no such data set. Choose with data=NAME (fa-repro train --help lists them)."
+        )
+    if limit is None or limit >= len(whole):
+        return whole
+    if limit < len(whole.classes):
+        raise InputError(f"data.n_{split}={limit}: fewer images than the {len(whole.classes)} classes.")
+    return whole.select(stratified(whole.labels, limit, seed))
+
+
+def _shapes(config: Mapping[str, Any], split: str, seed: int, limit: int | None) -> ImageSet:
+    n, size = limit or 10_000, config["image_size"] or 32
+
+    def draw() -> dict[str, Any]:
+        try:
+            images, labels, masks = shapes.make_shapes(n, seed=seed, split=split, size=size, progress=True)
+        except ValueError as error:
+            raise InputError(f"data=shapes: {error}.") from None
+        return {
+            "images": torch.from_numpy(images),
+            "labels": torch.from_numpy(labels),
+            "masks": torch.from_numpy(masks),
+        }
+
+    made = cached(cache_folder(config["cache"]), ["shapes", shapes.VERSION, seed, split, n, size], draw)
+    return ImageSet(made["images"], made["labels"], torch.arange(n), shapes.CLASSES, made["masks"])
+
+
+def _image_folder(config: Mapping[str, Any], split: str) -> ImageSet:
+    if config["root"] is None:
+        raise InputError("data=image_folder needs data.root=DIR, a folder with train/ and test/ or val/.")
+    root = Path(config["root"])
+    if not root.is_dir():
+        raise InputError(f"data.root={root}: no such folder.")
+    folder = image_folder.split_folder(root, split)
+    files, classes = image_folder.listing(folder)
+    stats = [os.stat(path) for path, _ in files]
+    key = [
+        ["image_folder", 1, str(folder.resolve()), config["image_size"]],
+        [[path, stat.st_size, stat.st_mtime_ns] for (path, _), stat in zip(files, stats, strict=True)],
+    ]
+
+    def decode() -> dict[str, Any]:
+        images, labels = image_folder.load(files, config["image_size"])
+        return {"images": images, "labels": labels}
+
+    made = cached(cache_folder(config["cache"]), key, decode)
+    return ImageSet(made["images"], made["labels"], torch.arange(len(files)), classes)

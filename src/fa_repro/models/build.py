@@ -1,0 +1,69 @@
+"""From a model's config to the module."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from fa_repro.errors import InputError
+from fa_repro.models.fa_cnn import FeatureAlignCNN, LinearHeadCNN
+from fa_repro.models.resnet18 import ResNet18
+from fa_repro.models.resnet_small import ResNetSmall
+
+
+class Task(NamedTuple):
+    """What a model has to fit: its input and its classes."""
+
+    n_classes: int
+    in_channels: int
+    image_size: int  # side in pixels
+    mean: list[float]  # of each input channel over the training set, in [0,1]
+    std: list[float]
+
+
+def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
+    """Build the model that ``config`` (a resolved ``configs/model/*.yaml``) names, with fresh weights.
+
+    Raises:
+        InputError: the config contradicts itself, or the images don't fit.
+
+    """
+    if task.n_classes < 2:
+        raise InputError(f"the data set has {task.n_classes} class; a classifier needs 2 or more.")
+    name = config["name"]
+    if name.startswith("fa_cnn"):
+        model = _feature_align(config, task)
+    elif name == "resnet_small":
+        if len(config["widths"]) != len(config["blocks"]):
+            raise InputError("model.widths and model.blocks must have one entry for each stage, the same number.")
+        model = ResNetSmall(
+            n_classes=task.n_classes,
+            in_channels=task.in_channels,
+            widths=config["widths"],
+            blocks=config["blocks"],
+            mean=task.mean,
+            std=task.std,
+        )
+    elif name == "resnet18":
+        model = ResNet18(**task._asdict())
+    else:
+        raise InputError(
+            f"model.name={name}: no such model. Choose with model=NAME (fa-repro train --help lists them)."
+        )
+    if task.image_size % model.down_sampling:  # type: ignore[operator]
+        raise InputError(
+            f"model {name} shrinks images {model.down_sampling}-fold, and {task.image_size} pixels are no multiple of "
+            f"that. Give images of another size (data.image_size), or a model that shrinks less."
+        )
+    return model
+
+
+def _feature_align(config: Mapping[str, Any], task: Task) -> nn.Module:
+    if len(config["blocks"]) != len(config["hidden"]):
+        raise InputError("model.blocks and model.hidden must have one entry for each stage, the same number.")
+    keys = ("maps_per_class", "unshuffle", "blocks", "hidden", "kernels", "skip", "alpha")
+    backbone = {key: config[key] for key in keys}
+    backbone |= {"n_classes": task.n_classes, "in_channels": task.in_channels}
+    if config["head"] == "linear":
+        return LinearHeadCNN(**backbone)
+    return FeatureAlignCNN(**backbone, scale=config["scale"], learn_scale=config["learn_scale"])

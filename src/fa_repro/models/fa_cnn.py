@@ -1,0 +1,148 @@
+"""The Feature-Align CNN (Farvardin & Chapman, arXiv:2603.25798), as read in ``docs/paper.md``, and its ablations.
+
+Channels k*m ... k*m + m - 1 belong to class k at every depth: the stem tiles the raw pixels over them, dampened skips
+carry them on, average pooling shrinks them one by one, and the head averages them.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fa_repro.models.gap_head import GAPHead, class_maps
+from fa_repro.models.skip_connection import Mixture, SkipBlock, mixture
+from fa_repro.models.tile_stem import TileStem
+
+
+class Layer(NamedTuple):
+    """One block's work on one batch, as `FeatureAlignBackbone.trace` gives it."""
+
+    name: str
+    mix: Mixture
+    before: Tensor  # A_l    (N,C,h,w)
+    branch: Tensor  # F_l(A_l)
+    after: Tensor  # A_{l+1}
+
+
+class FeatureAlignBackbone(nn.Module):
+    """Stem and blocks, up to the last feature maps."""
+
+    def __init__(
+        self,
+        *,
+        n_classes: int,
+        in_channels: int,
+        maps_per_class: int,
+        unshuffle: int,
+        blocks: Sequence[int],
+        hidden: Sequence[int],
+        kernels: Sequence[int],
+        skip: str,
+        alpha: float,
+    ) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        channels = n_classes * maps_per_class
+        self.channels = channels
+        # The last feature maps are a `unshuffle * 2^(stages-1)`th of the image's side.
+        self.down_sampling = unshuffle * 2 ** (len(blocks) - 1)
+        self.stem = TileStem(in_channels, channels, unshuffle)
+        mix = mixture(skip, alpha)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(SkipBlock(channels, width, kernels, mix) for _ in range(count))
+            for count, width in zip(blocks, hidden, strict=True)
+        )
+
+    @property
+    def last_feature_layer(self) -> nn.Module:
+        """The module whose output is the last feature maps: what Grad-CAM looks at."""
+        return self.stages[-1][-1]  # type: ignore[index,return-value]
+
+    def _blocks(self) -> Iterator[tuple[str, bool, SkipBlock]]:
+        """Every block in order: its name, whether 2x2 average pooling comes before it, the block."""
+        for i, stage in enumerate(self.stages):
+            for j, block in enumerate(stage):  # type: ignore[arg-type]
+                yield f"stage{i + 1}.block{j + 1}", i > 0 and j == 0, block
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to the last feature maps (N,C,h,w)."""
+        maps = self.stem(images)
+        for _, pool, block in self._blocks():
+            maps = block(F.avg_pool2d(maps, 2) if pool else maps)
+        return maps
+
+    def trace(self, images: Tensor) -> Iterator[Layer]:
+        """Yield every block's input, branch and output on images (N,I,H,W) in [0,1]."""
+        maps = self.stem(images)
+        for name, pool, block in self._blocks():
+            before = F.avg_pool2d(maps, 2) if pool else maps
+            branch = block.branch(before)
+            maps = block.combine(before, branch)
+            yield Layer(name, block.mix, before, branch, maps)
+
+
+class FeatureAlignCNN(FeatureAlignBackbone):
+    """Backbone and GAP head: the last feature maps, averaged over each class's group, are the class maps."""
+
+    def __init__(self, *, n_classes: int, scale: float, learn_scale: bool, **backbone: object) -> None:
+        super().__init__(n_classes=n_classes, **backbone)  # type: ignore[arg-type]
+        self.head = GAPHead(n_classes, scale, learn_scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to logits (N,K)."""
+        return self.head(self.features(images))
+
+    def class_maps(self, images: Tensor) -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to class maps M (N,K,h,w): Grad-CAM up to s/(h*w) (T1)."""
+        return class_maps(self.features(images), self.n_classes)
+
+    def depth_terms(self, images: Tensor) -> list[tuple[str, Tensor]]:
+        """Split the logits over depth (T3): the pixels' term, then a term for each block.
+
+        Returns:
+            Pairs of a name and a term (N,K,h_l,w_l) at that depth's own resolution, in logit units: the means over
+            positions of all terms add up to the logits, because pooling, skips and head all keep means.
+
+        """
+        layers = list(self.trace(images))
+        weights = [1.0]  # of each term in A_L, from the last backwards: the product of the skips that follow it
+        for layer in reversed(layers):
+            weights.append(weights[-1] * layer.mix.skip)
+        raw, *after = reversed(weights)
+        scale = self.head.scale
+        terms = [("pixels", scale * raw * class_maps(layers[0].before, self.n_classes))]
+        for layer, weight in zip(layers, after, strict=True):
+            terms.append((layer.name, scale * weight * layer.mix.branch * class_maps(layer.branch, self.n_classes)))
+        return terms
+
+    def depth_maps(self, images: Tensor, upsampling: str = "nearest") -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to depth maps (N,K,H,W): the decomposition summed at the input's resolution.
+
+        With nearest-neighbour up-sampling the spatial mean of class k's depth map is exactly its logit. The pixels'
+        term, equal for all classes when maps_per_class is a multiple of the pixel planes, is spread evenly.
+
+        Args:
+            images: (N,I,H,W) in [0,1].
+            upsampling: ``nearest``, which keeps every term's mean, or ``bilinear``, which does nearly.
+
+        """
+        (_, pixels), *terms = self.depth_terms(images)
+        size = images.shape[2:]
+        corners = {"align_corners": False} if upsampling == "bilinear" else {}
+        maps = pixels.mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
+        for _, term in terms:
+            maps += F.interpolate(term, size=size, mode=upsampling, **corners)  # type: ignore[arg-type]
+        return maps
+
+
+class LinearHeadCNN(FeatureAlignBackbone):
+    """Ablation: the same backbone under GAP and a Linear layer; its channels belong to no class."""
+
+    def __init__(self, *, n_classes: int, **backbone: object) -> None:
+        super().__init__(n_classes=n_classes, **backbone)  # type: ignore[arg-type]
+        self.head = nn.Linear(self.channels, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to logits (N,K)."""
+        return self.head(self.features(images).mean((2, 3)))

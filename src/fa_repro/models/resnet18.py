@@ -1,0 +1,51 @@
+"""torchvision's ResNet-18, with the stem that small images need."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from fa_repro.models.normalization import Normalize
+
+SMALL = 64  # pixels; up to this side the ImageNet stem, which shrinks fourfold, would leave too small a map
+
+
+class ResNet18(nn.Module):
+    """torchvision's ResNet-18 on images in [0,1]; up to 64 pixels its stem is a 3x3 convolution without max-pool."""
+
+    def __init__(
+        self,
+        *,
+        n_classes: int,
+        in_channels: int,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        from torchvision.models import resnet18
+
+        self.n_classes = n_classes
+        small = image_size <= SMALL
+        self.down_sampling = 8 if small else 32
+        self.normalize = Normalize(mean, std)
+        self.net = resnet18(num_classes=n_classes)
+        if small:
+            self.net.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+            self.net.maxpool = nn.Identity()  # type: ignore[assignment]
+        elif in_channels != 3:
+            self.net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+
+    @property
+    def last_feature_layer(self) -> nn.Module:
+        """The module whose output is the last feature maps: what Grad-CAM looks at."""
+        return self.net.layer4
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to the last feature maps (N,512,h,w)."""
+        net = self.net
+        maps = net.maxpool(net.relu(net.bn1(net.conv1(self.normalize(images)))))
+        return net.layer4(net.layer3(net.layer2(net.layer1(maps))))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to logits (N,K)."""
+        return self.net.fc(self.features(images).mean((2, 3)))

@@ -1,0 +1,57 @@
+"""The block of the network: a branch F and the skip connection around it, dampened or, for the ablations, not."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Mixture(NamedTuple):
+    """A block's output is ``skip * A + branch * F(A)``."""
+
+    skip: float
+    branch: float
+
+
+def mixture(kind: str, alpha: float) -> Mixture:
+    """Return the weights of a ``damped``, ``undamped`` or missing (``none``) skip connection.
+
+    Damped is the paper's: (1 - alpha) A + alpha F(A).
+    """
+    return {"damped": Mixture(1 - alpha, alpha), "undamped": Mixture(1.0, 1.0), "none": Mixture(0.0, 1.0)}[kind]
+
+
+class SkipBlock(nn.Module):
+    """``A -> skip * A + branch * F(A)``, F = (convolution, batch norm, ReLU) once for each kernel.
+
+    The skip path is linear and works channel by channel: no norm, no activation, no 1x1 convolution, no max-pool. F
+    ends with a ReLU, so that non-negative feature maps stay non-negative. Inside, F may mix as it likes.
+    """
+
+    def __init__(self, channels: int, hidden: int, kernels: Sequence[int], mix: Mixture) -> None:
+        super().__init__()
+        self.mix = mix
+        widths = [channels, *[hidden] * (len(kernels) - 1), channels]
+        layers: list[nn.Module] = []
+        for before, after, kernel in zip(widths, widths[1:], kernels, strict=False):
+            layers += [
+                nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            ]
+        self.branch = nn.Sequential(*layers)
+
+    def combine(self, maps: Tensor, branch: Tensor) -> Tensor:
+        """Return ``skip * maps + branch_weight * branch``, both (N,C,h,w)."""
+        skip, weight = self.mix
+        branch = branch.to(maps.dtype)  # autocast may have left it in bf16
+        if skip == 0:
+            return branch if weight == 1 else weight * branch
+        if skip == 1 and weight == 1:
+            return maps + branch
+        return torch.lerp(maps, branch, weight) if skip == 1 - weight else skip * maps + weight * branch
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map feature maps (N,C,h,w) to feature maps of the same shape."""
+        return self.combine(maps, self.branch(maps))

@@ -1,0 +1,25 @@
+"""Tile stem: raw pixels become the first feature maps, without a parameter (C1: aligned from the raw pixels on)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class TileStem(nn.Module):
+    """Space-to-depth by ``unshuffle``, then the pixel planes repeated: channel c is plane c mod planes.
+
+    With maps_per_class a multiple of the number of planes, every class gets every plane equally often, so the pixels'
+    own term is the same in all logits and cancels in the softmax.
+    """
+
+    def __init__(self, in_channels: int, channels: int, unshuffle: int) -> None:
+        super().__init__()
+        self.unshuffle = unshuffle
+        self.planes = in_channels * unshuffle**2
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N,I,H,W) in [0,1] to feature maps (N,C,H/p,W/p) in [0,1]."""
+        planes = F.pixel_unshuffle(images, self.unshuffle)
+        index = torch.arange(self.channels, device=images.device) % self.planes
+        return planes.index_select(1, index)

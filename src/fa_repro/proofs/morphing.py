@@ -1,0 +1,49 @@
+"""T2: feature maps morph slowly. A dampened skip changes them by at most alpha * (1 + |F(A)|/|A|), in relative norm.
+
+From A' - A = alpha (F(A) - A) and the triangle inequality. For the ablations the same steps give |skip - 1| + branch *
+|F(A)|/|A|, which without dampening is no longer small.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fa_repro.models.fa_cnn import FeatureAlignBackbone
+from fa_repro.proofs.tolerance import tolerance
+
+COLUMNS = ("layer", "alpha", "relative_change", "bound", "cosine_to_previous", "cosine_to_last", "holds")
+
+
+@torch.no_grad()
+def check_morphing(model: FeatureAlignBackbone, images: Tensor) -> list[dict[str, Any]]:
+    """Measure every layer on images (N,C,H,W) in [0,1].
+
+    Returns:
+        A line a layer, with the fields of `COLUMNS`: means over images; ``holds`` is about every single image. Cosines
+        are between whole feature maps; with the last ones after average pooling to their size.
+
+    """
+    layers = list(model.trace(images))
+    last = layers[-1].after
+    lines = []
+    for layer in layers:
+        before, branch, after = (t.flatten(1) for t in (layer.before, layer.branch, layer.after))
+        size = before.norm(dim=1)
+        change = (after - before).norm(dim=1) / size
+        bound = abs(layer.mix.skip - 1) + layer.mix.branch * branch.norm(dim=1) / size
+        pooled = F.adaptive_avg_pool2d(layer.after, (last.shape[2], last.shape[3]))
+        damped = layer.mix.skip == 1 - layer.mix.branch and layer.mix.skip > 0
+        lines.append(
+            {
+                "layer": layer.name,
+                "alpha": layer.mix.branch if damped else None,
+                "relative_change": change.mean().item(),
+                "bound": bound.mean().item(),
+                "cosine_to_previous": F.cosine_similarity(after, before).mean().item(),
+                "cosine_to_last": F.cosine_similarity(pooled.flatten(1), last.flatten(1)).mean().item(),
+                "holds": bool((change <= bound * (1 + tolerance(images.dtype))).all()),
+            }
+        )
+    return lines

@@ -1,0 +1,56 @@
+"""What stands in for a removed pixel.
+
+Each kind gives a whole stand-in image once; at any fraction the removed positions are taken from it.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+BLUR_SIGMA = 1 / 8  # of the Gaussian, as a share of the image's side: an object's shape is gone
+NOISE_SEED_OFFSET = 1  # the noise must not be the random control's own
+
+
+def stand_in(images: Tensor, kind: str, mean: Tensor, std: Tensor, rows: Tensor, pool_size: int, seed: int) -> Tensor:
+    """Return the images that removed pixels are taken from.
+
+    Args:
+        images: (N,C,H,W) in [0,1].
+        kind: ``mean`` (the training set's mean colour), ``zero`` (black), ``blur`` (the image itself under a Gaussian)
+            or ``noise`` (normal noise of the training set's mean and standard deviation, clipped to [0,1]).
+        mean: (C,) of the training set, in [0,1].
+        std: (C,) likewise.
+        rows: (N,) positions of the images among ``pool_size``: an image's noise does not depend on its batch.
+        pool_size: how many images there are in all.
+        seed: of the noise.
+
+    Returns:
+        (N,C,H,W) in [0,1].
+
+    Raises:
+        ValueError: an unknown ``kind``.
+
+    """
+    if kind == "mean":
+        return mean.to(images).view(1, -1, 1, 1).expand_as(images)
+    if kind == "zero":
+        return torch.zeros_like(images)
+    if kind == "blur":
+        return gaussian_blur(images, BLUR_SIGMA * images.shape[-1])
+    if kind == "noise":
+        generator = torch.Generator().manual_seed(seed + NOISE_SEED_OFFSET)
+        noise = torch.randn(pool_size, *images.shape[1:], generator=generator)[rows.cpu()].to(images)
+        return (mean.to(images).view(1, -1, 1, 1) + std.to(images).view(1, -1, 1, 1) * noise).clamp(0, 1)
+    raise ValueError(f"unknown imputation {kind!r}")
+
+
+def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
+    """Blur images (N,C,H,W) by a Gaussian of ``sigma`` pixels, cut at 3 sigma and renormalised at the borders."""
+    radius = max(1, min(round(3 * sigma), images.shape[-1] - 1))
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
+    n, channels, height, width = images.shape
+    planes = torch.cat([images.reshape(n * channels, 1, height, width), images.new_ones(1, 1, height, width)])
+    planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
+    planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(radius, 0))
+    return (planes[:-1] / planes[-1:]).view_as(images)

@@ -1,0 +1,34 @@
+"""Loss and top-1 of a model on a resident set of images."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fa_repro.data import ImageSet
+
+BATCH = 500  # images a forward pass
+
+
+class Score(NamedTuple):
+    """Mean cross-entropy in nats and share of images whose largest logit is the label's."""
+
+    loss: float
+    top1: float
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, data: ImageSet, memory_format: torch.memory_format = torch.contiguous_format) -> Score:
+    """Score ``model``, put into eval mode, on ``data``, in float32; both lie on one device.
+
+    The sums stay on the device until the end.
+    """
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=data.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=data.labels.device)
+    for images, labels in zip(data.images.split(BATCH), data.labels.split(BATCH), strict=True):
+        logits = model((images.float() / 255).contiguous(memory_format=memory_format))
+        loss += F.cross_entropy(logits.double(), labels, reduction="sum")
+        correct += (logits.argmax(1) == labels).sum()
+    return Score(loss.item() / len(data), correct.item() / len(data))

@@ -1,0 +1,147 @@
+"""The training loop: resident images, augmented and learned on the device, an epoch at a time, resumable."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from fa_repro.data import ImageSet
+from fa_repro.data.augment import augment
+from fa_repro.device import autocast, choose_memory_format, choose_precision
+from fa_repro.errors import InputError
+from fa_repro.training.evaluate import evaluate
+from fa_repro.training.schedule import schedule
+
+HISTORY = ("epoch", "lr", "train_loss", "val_loss", "val_top1", "images_per_second", "seconds")
+Row = dict[str, float | None]
+
+
+def build_optimizer(model: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Return the optimiser; convolution and linear weights decay, norms, biases and scalars don't."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe["weight_decay"]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if recipe["optimizer"] == "sgd":
+        return torch.optim.SGD(groups, lr=recipe["lr"], momentum=recipe["momentum"], nesterov=recipe["momentum"] > 0)
+    return torch.optim.AdamW(groups, lr=recipe["lr"])
+
+
+class Trainer:
+    """Trains one model; every epoch draws from a generator of its own, so that a resumed run repeats it bit for bit."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: ImageSet,
+        val: ImageSet | None,
+        recipe: Mapping[str, Any],
+        colour: Tensor,
+        seed: int,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            model: on the device of the images.
+            train: images to learn from.
+            val: images held out for choices, or None.
+            recipe: a resolved ``configs/trainer/*.yaml``.
+            colour: (C,) in [0,1], what removal sets pixels to.
+            seed: of the order of the images and of the augmentation.
+
+        Raises:
+            InputError: fewer training images than one batch.
+
+        """
+        self.device = train.images.device
+        self.recipe = recipe
+        self.batch_size = recipe["batch_size"]
+        self.steps = len(train) // self.batch_size  # the last, smaller batch is dropped; each epoch drops others
+        if self.steps == 0:
+            raise InputError(f"trainer.batch_size={self.batch_size}: more than the {len(train)} training images.")
+        self.precision = choose_precision(recipe["precision"], self.device)
+        self.memory_format = choose_memory_format(recipe["memory_format"], self.device)
+        self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
+        self.optimizer = build_optimizer(self.model, recipe)
+        factor = schedule(recipe["schedule"], recipe["epochs"] * self.steps, recipe["warmup"])
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+        self.history: list[Row] = []
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on from here."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": {k: v for k, v in self.scheduler.state_dict().items() if k != "lr_lambdas"},
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict({**state["scheduler"], "lr_lambdas": [None] * len(self.optimizer.param_groups)})
+        self.history = list(state["history"])
+
+    def fit(self, after_epoch: Callable[[], None]) -> None:
+        """Train the epochs that are left; ``after_epoch`` is called after each and may save `state`."""
+        for epoch in range(len(self.history) + 1, self.recipe["epochs"] + 1):
+            self.history.append(self._epoch(epoch))
+            after_epoch()
+
+    def _epoch(self, epoch: int) -> Row:
+        augmentation = self.recipe["augment"]
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        order = torch.randperm(len(self.train), generator=generator).to(self.device)
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        began = time.perf_counter()
+        batches = order[: self.steps * self.batch_size].split(self.batch_size)
+        title = f"epoch {epoch}/{self.recipe['epochs']}"
+        for rows in tqdm(batches, title, unit="batch", delay=2, disable=None, leave=False):
+            images = augment(
+                self.train.images[rows],
+                border=augmentation["crop"],
+                mirror=augmentation["flip"],
+                removal=augmentation["removal"],
+                colour=self.colour,
+                generator=generator,
+            ).contiguous(memory_format=self.memory_format)
+            with autocast(self.device, self.precision):
+                logits = self.model(images)
+            loss = F.cross_entropy(
+                logits.float(), self.train.labels[rows], label_smoothing=self.recipe["label_smoothing"]
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.scheduler.step()
+            total += loss.detach()
+        mean_loss = total.item() / self.steps  # the only wait for the device in an epoch
+        seconds = time.perf_counter() - began
+        if not mean_loss < float("inf"):
+            raise InputError(f"the training diverged in epoch {epoch} (loss {mean_loss}). Give a smaller trainer.lr.")
+        score = evaluate(self.model, self.val, self.memory_format) if self.val else None
+        row: Row = {
+            "epoch": epoch,
+            "lr": self.scheduler.get_last_lr()[0],
+            "train_loss": mean_loss,
+            "val_loss": score.loss if score else None,
+            "val_top1": score.top1 if score else None,
+            "images_per_second": self.steps * self.batch_size / seconds,
+            "seconds": time.perf_counter() - began,
+        }
+        val = f", val top-1 {score.top1:.4f}" if score else ""
+        print(
+            f"{title}: loss {mean_loss:.4f}{val}, {row['images_per_second']:.0f} images/s",
+            file=sys.stderr,
+            flush=True,
+        )
+        return row
