@@ -147,6 +147,8 @@ class RemovalConfig(CommandConfig):
 class ReportConfig(CommandConfig):
     """``configs/report.yaml``."""
 
+    readme: str | None = None
+
 
 SCHEMAS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,

@@ -57,8 +57,12 @@ def _cpu_multiplies_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def choose_memory_format(word: str, device: torch.device) -> torch.memory_format:
-    """Return the memory format for ``contiguous``, ``channels_last`` or ``auto``."""
+def choose_memory_format(word: str) -> torch.memory_format:
+    """Return the memory format for ``contiguous``, ``channels_last`` or ``auto``.
+
+    Auto is channels_last: in fp32 on 2 AVX2 cores it trains the ResNet 1.3 times as fast and the FA-CNN as fast as
+    contiguous; GPUs want it for convolutions in bf16.
+    """
     if word == "auto":
         word = "channels_last"
     return torch.channels_last if word == "channels_last" else torch.contiguous_format

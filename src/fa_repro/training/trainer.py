@@ -66,7 +66,7 @@ class Trainer:
         if self.steps == 0:
             raise InputError(f"trainer.batch_size={self.batch_size}: more than the {len(train)} training images.")
         self.precision = choose_precision(recipe["precision"], self.device)
-        self.memory_format = choose_memory_format(recipe["memory_format"], self.device)
+        self.memory_format = choose_memory_format(recipe["memory_format"])
         self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)

@@ -1,0 +1,39 @@
+"""``fa-repro report``: gather every run under a results folder into REPORT.md."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fa_repro.errors import InputError
+from fa_repro.reporting.collect import groups
+from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
+from fa_repro.rundir import replacing
+
+
+def run(cfg: DictConfig) -> int:
+    """Report as ``cfg`` (``configs/report.yaml``) says; return the exit code.
+
+    Raises:
+        InputError: a run's files or the README can't be read.
+
+    """
+    results = Path(cfg.results)
+    if results.exists() and not results.is_dir():
+        raise InputError(f"results={results}: is no folder.")
+    found = groups(results)
+    pages = {results / "REPORT.md": report(found, results)}
+    if cfg.readme is not None:
+        readme = Path(cfg.readme)
+        try:
+            text = readme.read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"readme={readme}: can't be read ({error.strerror}).") from None
+        replaced = replace_part(text, readme_part(found))
+        if replaced is None:
+            raise InputError(f"readme={readme}: has no part between {BEGIN} and {END}.")
+        pages[readme] = replaced
+    for path, text in pages.items():
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"{path}: written from {sum(len(runs) for g in found for runs in g.runs.values())} runs.")
+    return 0

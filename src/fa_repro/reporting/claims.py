@@ -1,0 +1,138 @@
+"""The paper's claims (arXiv:2603.25798, abstract) against the runs of one group: verdict and evidence."""
+
+from typing import NamedTuple
+
+from fa_repro.reporting.collect import Group, Run
+
+HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
+LEVEL_POINTS = 1.0  # C4: points of top-1 that FA-CNN may lie below the ResNet and still "perform well"; our reading
+
+CLAIMS = {
+    "C1": "Dampened skips and the GAP head keep features aligned from pixels to logits; unordered layers don't.",
+    "C2": "The penultimate feature maps are identical to the Grad-CAM maps.",
+    "C3": "Feature maps morph slowly, layer by layer, toward the penultimate class activations.",
+    "C4": "FA-CNN performs well at image classification.",
+    "C5": "Raw feature maps stand up to Grad-CAM and permutation in percent pixels removed.",
+    "C6": "Limitations, and extensions toward hybrid models, are future work.",
+}
+
+
+class Verdict(NamedTuple):
+    """``holds``, ``does not hold`` or ``not tested``, and why, in a sentence with its numbers."""
+
+    answer: str
+    evidence: str
+
+
+def _worst(run: Run, file: str, dtype: str) -> tuple[bool, float]:
+    table = run.table(file)
+    lines = table[(table.dtype == dtype) & table.holds.notna()]
+    return bool((lines.holds.astype(str) == "True").all()), float(lines.max_rel_error.max())
+
+
+def _identity(run: Run) -> tuple[bool, str]:
+    holds, exact = _worst(run, "identity.csv", "float64")
+    single_holds, single = _worst(run, "identity.csv", "float32")
+    return holds and single_holds, f"largest relative error {exact:.1e} in float64, {single:.1e} in float32"
+
+
+def alignment(group: Group) -> Verdict:
+    """C1: the identity and the decomposition with both layers, and what is left when the head is unordered."""
+    own, ablated = group.get("verify-gradcam", "fa_cnn"), group.get("verify-gradcam", "fa_cnn_linear_head")
+    if own is None or ablated is None:
+        return Verdict(UNTESTED, "needs verify-gradcam/fa_cnn and verify-gradcam/fa_cnn_linear_head")
+    holds, _ = _identity(own)
+    added, error = _worst(own, "decomposition.csv", "float64")
+    unordered, words = _identity(ablated)
+    return Verdict(
+        HOLDS if holds and added and not unordered else FAILS,
+        f"every logit is the sum of its class's maps over all depths ({error:.1e}); with a Linear head no feature map is "
+        f"the Grad-CAM map ({words})",
+    )
+
+
+def identity(group: Group) -> Verdict:
+    """C2: T1 for every class; the controls must fail."""
+    own = group.get("verify-gradcam", "fa_cnn")
+    if own is None:
+        return Verdict(UNTESTED, "needs verify-gradcam/fa_cnn")
+    holds, words = _identity(own)
+    table = own.table("identity.csv")
+    references = ", ".join(sorted(table.reference.unique()))
+    evidence = f"{words}; {table.target.nunique()} classes x {table.images.max()} images, against {references}"
+    controls = [
+        f"{label} {'holds too: the check is not sharp' if _identity(run)[0] else 'fails, as it must'}"
+        for label, name in (("ResNet", "resnet_small"), ("probability instead of logit", "fa_cnn-probability"))
+        if (run := group.get("verify-gradcam", name))
+    ]
+    return Verdict(HOLDS if holds else FAILS, "; ".join([evidence, *controls]))
+
+
+def morphing(group: Group) -> Verdict:
+    """C3: T2's bound at every layer, and the step from layer to layer beside the network without skips."""
+    own = group.get("verify-gradcam", "fa_cnn")
+    if own is None:
+        return Verdict(UNTESTED, "needs verify-gradcam/fa_cnn")
+    table = own.table("morphing.csv")
+    evidence = (
+        f"every layer within its bound; relative change {table.relative_change.min():.2f} to "
+        f"{table.relative_change.max():.2f}, cosine to the previous layer {table.cosine_to_previous.min():.2f} or more, to "
+        f"the last {table.cosine_to_last.iloc[0]:.2f} after the first layer"
+    )
+    for label, name in (("without skips", "fa_cnn_plain"), ("undamped", "fa_cnn_undamped")):
+        if run := group.get("verify-gradcam", name):
+            other = run.table("morphing.csv")
+            evidence += f"; {label} {other.relative_change.max():.2f} and {other.cosine_to_previous.min():.2f}"
+    return Verdict(HOLDS if bool(table.holds.all()) else FAILS, evidence)
+
+
+def accuracy(group: Group) -> Verdict:
+    """C4: top-1 beside the ResNet of the same recipe."""
+    own, resnet = group.get("train", "fa_cnn"), group.get("train", "resnet_small")
+    if own is None or resnet is None:
+        return Verdict(UNTESTED, "needs train/fa_cnn and train/resnet_small")
+    a, b = own.json("metrics.json"), resnet.json("metrics.json")
+    difference = 100 * (a["top1"] - b["top1"])
+    return Verdict(
+        HOLDS if difference >= -LEVEL_POINTS else FAILS,
+        f"{100 * a['top1']:.1f} % against {100 * b['top1']:.1f} % of a ResNet under the same recipe, {difference:+.1f} points "
+        f"(held if not below -{LEVEL_POINTS:.0f}), at {a['macs'] / b['macs']:.1f} times its multiply-adds; one seed",
+    )
+
+
+def removal(group: Group) -> Verdict:
+    """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM.
+
+    Judged on the networks trained with removal as augmentation where they exist: others are thrown by holes as such.
+    """
+    suffix = "-removal" if group.get("benchmark-removal", "fa_cnn-removal") else ""
+    own = group.get("benchmark-removal", f"fa_cnn{suffix}")
+    resnet = group.get("benchmark-removal", f"resnet_small{suffix}")
+    if own is None or resnet is None:
+        return Verdict(UNTESTED, "needs benchmark-removal/fa_cnn and benchmark-removal/resnet_small")
+    table = own.table("differences.csv").set_index("method")
+    other = resnet.table("differences.csv").set_index("method")
+    area = table.lerf_minus_morf
+    parts, good = [], []
+    for method in ("random", "center", "permutation", "occlusion"):
+        line = table.loc[method]
+        behind = line.minus_reference_low > 0  # the other method is ahead, beyond the interval
+        good.append(not behind or method == "occlusion")  # the claim names permutation; occlusion is our yardstick
+        parts.append(f"{method} {area[method]:.3f}")
+    share, yardstick = table.share_of_occlusion["feature_map"], other.share_of_occlusion["grad_cam"]
+    good.append(share >= yardstick)
+    trained = "trained with removal" if suffix else "not trained with removal"
+    return Verdict(
+        HOLDS if all(good) else FAILS,
+        f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share of "
+        f"occlusion's {share:.2f}, Grad-CAM on the ResNet {yardstick:.2f} ({trained}, {int(table.n.iloc[0])} images)",
+    )
+
+
+TESTS = {"C1": alignment, "C2": identity, "C3": morphing, "C4": accuracy, "C5": removal}
+
+
+def judge(group: Group) -> dict[str, Verdict]:
+    """Return the verdict on every claim from the runs of one group."""
+    verdicts = {claim: test(group) for claim, test in TESTS.items()}
+    return verdicts | {"C6": Verdict(UNTESTED, "a statement about future work")}

@@ -1,0 +1,99 @@
+"""Find every finished run under a results folder and read its tables."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fa_repro.errors import InputError
+
+# The runs of a profile (scripts/reproduce.sh); the report says which of them are missing.
+ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
+MODELS = ("fa_cnn", *ABLATIONS, "resnet_small")
+WITH_REMOVAL = ("fa_cnn-removal", "resnet_small-removal")
+CONTROL = "fa_cnn-probability"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run: its directory, how it was made, and its files on demand."""
+
+    path: Path
+    provenance: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The run's name, the last part of its directory."""
+        return self.path.name
+
+    def table(self, file: str) -> pd.DataFrame:
+        """Return a CSV file of the run; empty if it has none.
+
+        Raises:
+            InputError: the file is there and can't be read.
+
+        """
+        path = self.path / file
+        if not path.exists():
+            return pd.DataFrame()
+        try:
+            return pd.read_csv(path)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path}: can't be read ({str(error).splitlines()[0]}). Run it again.") from None
+
+    def json(self, file: str) -> dict[str, Any]:
+        """Return a JSON file of the run.
+
+        Raises:
+            InputError: the file can't be read.
+
+        """
+        return _read_json(self.path / file)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: can't be read ({type(error).__name__}). Run it again.") from None
+
+
+@dataclass(frozen=True)
+class Group:
+    """All runs in one folder ``GROUP/SUBCOMMAND/NAME/``, such as results/cifar10."""
+
+    name: str
+    path: Path
+
+    @cached_property
+    def runs(self) -> dict[str, dict[str, Run]]:
+        """Runs by subcommand and name."""
+        found: dict[str, dict[str, Run]] = {}
+        for file in sorted(self.path.glob("*/*/provenance.json")):
+            run = Run(file.parent, _read_json(file))
+            found.setdefault(file.parent.parent.name, {})[run.name] = run
+        return found
+
+    def get(self, command: str, name: str) -> Run | None:
+        """Return a run, or None if it is missing."""
+        return self.runs.get(command, {}).get(name)
+
+    def missing(self) -> Iterator[str]:
+        """Yield SUBCOMMAND/NAME of every run of a profile that is not there."""
+        for name in (*MODELS, *WITH_REMOVAL):
+            for command in ("train", "verify-gradcam", "benchmark-removal"):
+                if self.get(command, name) is None:
+                    yield f"{command}/{name}"
+        if self.get("verify-gradcam", CONTROL) is None:
+            yield f"verify-gradcam/{CONTROL}"
+
+
+def groups(results: Path) -> list[Group]:
+    """Return every folder under ``results`` that holds runs, real data before the embedded set."""
+    folders = {file.parent.parent.parent for file in results.glob("**/provenance.json")}
+    named = [Group("." if folder == results else folder.relative_to(results).as_posix(), folder) for folder in folders]
+    return sorted(named, key=lambda group: (group.name == "shapes", group.name))
