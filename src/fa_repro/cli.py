@@ -103,7 +103,9 @@ def _sort(words: list[str]) -> tuple[list[str], list[str]]:
             value = next(rest, None) if "=" not in word else word.partition("=")[2]
             key = name.lstrip("-").replace("-", "_")
             raise InputError(f"{name} is no flag; keys are written without dashes: {key}={value or 'VALUE'}")
-        elif "=" not in word and not word.startswith("~"):
+        elif word[0] in "+~":
+            raise InputError(f"{word}: no key can be added or taken away; every key of SUBCOMMAND --help is key=value.")
+        elif "=" not in word:
             raise InputError(f"{word!r} is no key=value.")
         else:
             overrides.append(word)

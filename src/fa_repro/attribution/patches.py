@@ -35,20 +35,12 @@ def patch_drops(
     number = (torch.arange(height, device=device) // patch)[:, None] * cols + torch.arange(
         width, device=device
     ) // patch
-    intact = torch.cat([_target_logits(model(x), t) for x, t in _split(batch_size, images, targets)])
+    intact = torch.cat([model(part) for part in images.split(batch_size)]).gather(1, targets[:, None])[:, 0]
     jobs = torch.arange(n * rows * cols, device=device)
     without = []
     for job in jobs.split(batch_size):
         image = job // (rows * cols)
         mask = number == (job % (rows * cols))[:, None, None]
         changed = torch.where(mask[:, None], replacement(image), images[image])
-        without.append(_target_logits(model(changed), targets[image]))
+        without.append(model(changed).gather(1, targets[image][:, None])[:, 0])
     return intact[:, None, None] - torch.cat(without).view(n, rows, cols)
-
-
-def _split(size: int, *tensors: Tensor) -> zip:  # type: ignore[type-arg]
-    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
-
-
-def _target_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    return logits.gather(1, targets[:, None])[:, 0]

@@ -13,7 +13,7 @@ def upsample(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     if tuple(maps.shape[1:]) == tuple(size):
         return maps
     corners = {"align_corners": False} if mode == "bilinear" else {}
-    return F.interpolate(maps[:, None], size=size, mode=mode, **corners)[:, 0]  # type: ignore[arg-type]
+    return F.interpolate(maps[:, None], size=size, mode=mode, **corners)[:, 0]
 
 
 def image_size(images: Tensor) -> tuple[int, int]:

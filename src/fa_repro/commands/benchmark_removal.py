@@ -1,9 +1,11 @@
 """``fa-repro benchmark-removal``: percent pixels removed for one trained model, every method beside the controls."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
@@ -141,10 +143,8 @@ def _examples(
     std: torch.Tensor,
     context: Context,
     classes: list[str],
-) -> object:
+) -> Figure:
     """Draw the first images of different classes that the model gets right."""
-    from dataclasses import replace
-
     pool = images.images
     with torch.inference_mode():
         predicted = torch.cat([model(x.float() / 255).argmax(1) for x in pool.split(context.batch_size)])

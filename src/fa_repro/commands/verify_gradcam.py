@@ -93,7 +93,7 @@ def _own(model: nn.Module) -> str:
 
 def _worst(lines: list[dict[str, Any]]) -> str:
     checked = [line for line in lines if line.get("holds") is not None]
-    by_dtype = {}
+    by_dtype: dict[str, float] = {}
     for line in checked:
         by_dtype[line["dtype"]] = max(by_dtype.get(line["dtype"], 0.0), line["max_rel_error"])
     limits = {line["dtype"]: line["tolerance"] for line in checked}

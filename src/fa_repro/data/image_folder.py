@@ -61,9 +61,8 @@ def load(files: list[tuple[str, int]], image_size: int | None) -> tuple[Tensor, 
 
     def decode(path: str) -> np.ndarray:
         try:
-            with Image.open(path) as image:
-                if image.mode not in ("L", "RGB"):
-                    image = image.convert("RGB")
+            with Image.open(path) as file:
+                image: Image.Image = file if file.mode in ("L", "RGB") else file.convert("RGB")
                 if image_size is not None and image.size != (image_size, image_size):
                     image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
                 return np.asarray(image)

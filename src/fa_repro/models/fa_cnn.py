@@ -4,8 +4,8 @@ Channels k*m ... k*m + m - 1 belong to class k at every depth: the stem tiles th
 carry them on, average pooling shrinks them one by one, and the head averages them.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,12 +57,12 @@ class FeatureAlignBackbone(nn.Module):
     @property
     def last_feature_layer(self) -> nn.Module:
         """The module whose output is the last feature maps: what Grad-CAM looks at."""
-        return self.stages[-1][-1]  # type: ignore[index,return-value]
+        return self.stages[-1][-1]  # type: ignore[index]
 
     def _blocks(self) -> Iterator[tuple[str, bool, SkipBlock]]:
         """Every block in order: its name, whether 2x2 average pooling comes before it, the block."""
         for i, stage in enumerate(self.stages):
-            for j, block in enumerate(stage):  # type: ignore[arg-type]
+            for j, block in enumerate(cast(Iterable[SkipBlock], stage)):
                 yield f"stage{i + 1}.block{j + 1}", i > 0 and j == 0, block
 
     def features(self, images: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class FeatureAlignCNN(FeatureAlignBackbone):
         corners = {"align_corners": False} if upsampling == "bilinear" else {}
         maps = pixels.mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
         for _, term in terms:
-            maps += F.interpolate(term, size=size, mode=upsampling, **corners)  # type: ignore[arg-type]
+            maps += F.interpolate(term, size=size, mode=upsampling, **corners)
         return maps
 
 

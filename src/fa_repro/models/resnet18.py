@@ -31,7 +31,7 @@ class ResNet18(nn.Module):
         self.net = resnet18(num_classes=n_classes)
         if small:
             self.net.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
-            self.net.maxpool = nn.Identity()  # type: ignore[assignment]
+            self.net.maxpool = nn.Identity()
         elif in_channels != 3:
             self.net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
 

@@ -62,7 +62,7 @@ REFERENCES: dict[str, Callable[[nn.Module, Tensor, str], Tensor]] = {
 def own_maps(model: nn.Module, images: Tensor) -> Tensor:
     """Return s/(h*w) * ReLU(M_k) of every class from one forward pass: (N,K,h,w)."""
     maps = model.class_maps(images)  # type: ignore[operator]
-    return model.head.scale / (maps.shape[2] * maps.shape[3]) * maps.relu()  # type: ignore[union-attr,operator]
+    return model.head.scale / (maps.shape[2] * maps.shape[3]) * maps.relu()  # type: ignore[union-attr]
 
 
 @torch.no_grad()

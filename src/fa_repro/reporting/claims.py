@@ -46,8 +46,8 @@ def alignment(group: Group) -> Verdict:
     unordered, words = _identity(ablated)
     return Verdict(
         HOLDS if holds and added and not unordered else FAILS,
-        f"every logit is the sum of its class's maps over all depths ({error:.1e}); with a Linear head no feature map is "
-        f"the Grad-CAM map ({words})",
+        f"every logit is the sum of its class's maps over all depths ({error:.1e}); with a Linear head no feature map "
+        f"is the Grad-CAM map ({words})",
     )
 
 
@@ -76,8 +76,8 @@ def morphing(group: Group) -> Verdict:
     table = own.table("morphing.csv")
     evidence = (
         f"every layer within its bound; relative change {table.relative_change.min():.2f} to "
-        f"{table.relative_change.max():.2f}, cosine to the previous layer {table.cosine_to_previous.min():.2f} or more, to "
-        f"the last {table.cosine_to_last.iloc[0]:.2f} after the first layer"
+        f"{table.relative_change.max():.2f}, cosine to the previous {table.cosine_to_previous.min():.2f} or more, "
+        f"to the last {table.cosine_to_last.iloc[0]:.2f} after the first layer"
     )
     for label, name in (("without skips", "fa_cnn_plain"), ("undamped", "fa_cnn_undamped")):
         if run := group.get("verify-gradcam", name):
@@ -95,8 +95,8 @@ def accuracy(group: Group) -> Verdict:
     difference = 100 * (a["top1"] - b["top1"])
     return Verdict(
         HOLDS if difference >= -LEVEL_POINTS else FAILS,
-        f"{100 * a['top1']:.1f} % against {100 * b['top1']:.1f} % of a ResNet under the same recipe, {difference:+.1f} points "
-        f"(held if not below -{LEVEL_POINTS:.0f}), at {a['macs'] / b['macs']:.1f} times its multiply-adds; one seed",
+        f"{100 * a['top1']:.1f} % against {100 * b['top1']:.1f} % of a ResNet under the same recipe, {difference:+.1f} "
+        f"points (held if not below -{LEVEL_POINTS:.0f}), at {a['macs'] / b['macs']:.1f} times its multiply-adds; one seed",
     )
 
 
@@ -124,8 +124,8 @@ def removal(group: Group) -> Verdict:
     trained = "trained with removal" if suffix else "not trained with removal"
     return Verdict(
         HOLDS if all(good) else FAILS,
-        f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share of "
-        f"occlusion's {share:.2f}, Grad-CAM on the ResNet {yardstick:.2f} ({trained}, {int(table.n.iloc[0])} images)",
+        f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share "
+        f"of occlusion's {share:.2f}, Grad-CAM on the ResNet {yardstick:.2f} ({trained}, {int(table.n.iloc[0])} images)",
     )
 
 

@@ -93,7 +93,7 @@ def removal_table(group: Group) -> str:
 
 
 def _conditions(group: Group) -> str:
-    trained = [run for run in group.runs.get("train", {}).values()]
+    trained = list(group.runs.get("train", {}).values())
     if not trained:
         return "No training run."
     first = trained[0]
@@ -103,8 +103,8 @@ def _conditions(group: Group) -> str:
     return (
         f"{metrics['n_train']:,} training and {metrics['n_test']:,} test images, {metrics['precision']}, seed "
         f"{first.provenance['seed']}, on {first.provenance['device']}, torch {packages['torch']}"
-        f"{', commit ' + ', '.join(commits) if commits else ''}. The last epoch is reported. One seed: differences of a point "
-        f"are within the spread."
+        f"{', commit ' + ', '.join(commits) if commits else ''}. The last epoch is reported. One seed: differences of a "
+        f"point are within the spread."
     )
 
 
@@ -123,8 +123,8 @@ def _section(group: Group) -> list[str]:
         accuracy_table(group),
         "**Proofs in numbers** (a *no* is due for the Linear head, the ResNet and the probability)",
         proof_table(group),
-        "**Percent pixels removed**: LeRF − MoRF area under the target probability, ± half of its 95 % interval, and in "
-        "brackets the share of occlusion's on the same network. Larger is better; networks are comparable through the "
+        "**Percent pixels removed**: LeRF − MoRF area under the target probability, ± half of its 95 % interval, and "
+        "in brackets the share of occlusion's on the same network. Larger is better; networks are comparable through the "
         "shares alone. `-removal`: trained with removal as augmentation.",
         removal_table(group),
     ]
@@ -151,7 +151,7 @@ def report(found: list[Group], results: Path) -> str:
 
 
 def readme_part(found: list[Group]) -> str:
-    """Return the results part of a README: verdicts and tables of the first group, which is real data if there is any."""
+    """Return the results part of a README: verdicts and tables of the first group, real data if any."""
     if not found:
         return "No results yet."
     group = found[0]

@@ -67,7 +67,7 @@ class Trainer:
             raise InputError(f"trainer.batch_size={self.batch_size}: more than the {len(train)} training images.")
         self.precision = choose_precision(recipe["precision"], self.device)
         self.memory_format = choose_memory_format(recipe["memory_format"])
-        self.model = model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.model = model.to(memory_format=self.memory_format)
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)
         factor = schedule(recipe["schedule"], recipe["epochs"] * self.steps, recipe["warmup"])
@@ -131,7 +131,7 @@ class Trainer:
         score = evaluate(self.model, self.val, self.memory_format) if self.val else None
         row: Row = {
             "epoch": epoch,
-            "lr": self.scheduler.get_last_lr()[0],
+            "lr": float(self.scheduler.get_last_lr()[0]),
             "train_loss": mean_loss,
             "val_loss": score.loss if score else None,
             "val_top1": score.top1 if score else None,

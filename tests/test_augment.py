@@ -1,0 +1,166 @@
+"""Augmentation: every crop is a shift of the reflected image, and removal changes exactly the masked pixels."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fa_repro.data.augment import augment, crop, flip, removal_mask
+
+NUMBERED = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)
+# The numbered image with one pixel of reflected border, by hand.
+REFLECTED = torch.tensor(
+    [
+        [5, 4, 5, 6, 7, 6],
+        [1, 0, 1, 2, 3, 2],
+        [5, 4, 5, 6, 7, 6],
+        [9, 8, 9, 10, 11, 10],
+        [13, 12, 13, 14, 15, 14],
+        [9, 8, 9, 10, 11, 10],
+    ],
+    dtype=torch.uint8,
+)
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _images(n, size=8, channels=3, seed=0):
+    return torch.randint(0, 256, (n, channels, size, size), generator=_generator(seed), dtype=torch.uint8)
+
+
+def _shift_of(image):
+    """Return by which offset into REFLECTED an image (4,4) lies, None if by none."""
+    found = [(y, x) for y in range(3) for x in range(3) if torch.equal(REFLECTED[y : y + 4, x : x + 4], image)]
+    return found[0] if found else None
+
+
+def test_crops_are_all_the_shifts_of_the_reflected_image():
+    out = crop(NUMBERED.expand(450, 1, 4, 4), 1, _generator())
+    assert out.dtype == torch.uint8 and out.shape == (450, 1, 4, 4)
+    shifts = [_shift_of(image[0]) for image in out]
+    assert None not in shifts
+    counts = [shifts.count((y, x)) for y in range(3) for x in range(3)]
+    assert min(counts) > 50 - 5 * math.sqrt(50)  # all nine, and none much rarer
+    assert _shift_of(torch.roll(NUMBERED[0, 0], 1, 0)) is None  # wrapped around, it is none of them
+
+
+def test_channels_of_an_image_move_together_and_images_apart():
+    images = torch.stack([NUMBERED[0, 0], NUMBERED[0, 0] + 100])[None].expand(60, 2, 4, 4)
+    out = crop(images, 1, _generator(3))
+    assert torch.equal(out[:, 1], out[:, 0] + 100)
+    assert len({_shift_of(image[0]) for image in out}) == 9
+
+
+def test_no_border_leaves_images_and_generator_alone():
+    generator = _generator()
+    state = generator.get_state()
+    images = _images(5)
+    assert torch.equal(crop(images, 0, generator), images)
+    assert torch.equal(generator.get_state(), state)
+
+
+def test_crop_keeps_every_grey_level():
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    out = crop(levels.expand(30, 1, 16, 16), 2, _generator())
+    assert out.unique().tolist() == list(range(256))
+
+
+def test_flip_mirrors_left_to_right_about_half_of_the_images():
+    images = _images(2000, size=3)
+    out = flip(images, _generator())
+    mirrored = torch.from_numpy(images.numpy()[:, :, :, ::-1].copy())
+    flipped = (out == mirrored).all(dim=(1, 2, 3))
+    kept = (out == images).all(dim=(1, 2, 3))
+    assert (flipped | kept).all()
+    assert abs(flipped.sum() - 1000) < 5 * math.sqrt(500)
+    assert not (out == images.flip(2)).all(dim=(1, 2, 3)).any()  # never upside down
+
+
+def test_share_of_affected_images():
+    for share in (0.0, 0.3, 1.0):
+        mask = removal_mask(4000, (8, 8), share, _generator(1))
+        assert mask.dtype == torch.bool and mask.shape == (4000, 8, 8)
+        affected = mask.any(dim=(1, 2)).double()
+        # An affected image that happens to lose nothing: less than 1 in 50 (its share is drawn from 0 on).
+        low, high = share * (1 - 1 / 50), share
+        sigma = math.sqrt(max(share * (1 - share), 1e-9) / 4000)
+        assert low - 5 * sigma <= affected.mean() <= high + 5 * sigma
+
+
+def _whole_patches(mask):
+    blocks = mask.view(len(mask), 8, 4, 8, 4).sum(dim=(2, 4))
+    return ((blocks == 0) | (blocks == 16)).all(dim=(1, 2))
+
+
+def test_half_of_the_holes_are_whole_patches():
+    mask = removal_mask(3000, (32, 32), 1.0, _generator(2))
+    lost = mask.double().mean(dim=(1, 2))
+    told = (lost > 0.05) & (lost < 0.85)  # where no single pixels would fill patches by chance
+    whole = _whole_patches(mask[told]).double()
+    assert abs(whole.mean() - 0.5) < 5 * 0.5 / math.sqrt(len(whole))
+    assert not _whole_patches(mask[told].roll((1, 1), dims=(1, 2))).any()  # patches off the grid are seen
+
+
+def test_lost_shares_are_spread_evenly_up_to_nine_tenths():
+    mask = removal_mask(4000, (32, 32), 1.0, _generator(3))
+    lost = mask.double().mean(dim=(1, 2))
+    assert abs(lost.mean() - 0.45) < 5 * 0.9 / math.sqrt(12 * 4000)
+    counts = np.histogram(lost, bins=9, range=(0, 0.9))[0]
+    assert (abs(counts - 4000 / 9) < 6 * math.sqrt(4000 / 9)).all()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (8, 8)])
+def test_no_image_loses_more_than_nine_tenths(size):
+    mask = removal_mask(4000, size, 1.0, _generator(4))
+    assert mask.double().mean(dim=(1, 2)).max() <= 0.9
+
+
+def test_patches_at_the_edge_of_other_sizes_are_cut():
+    mask = removal_mask(400, (6, 10), 1.0, _generator(5))
+    assert mask.shape == (400, 6, 10)
+    corner = mask[:, 4:, 8:].flatten(1)
+    assert (corner.all(1) | ~corner.any(1)).float().mean() > 0.5
+
+
+def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
+    images = _images(40, size=8)
+    colour = torch.tensor([0.25, 0.5, 0.123])
+    out = augment(images, border=0, mirror=False, removal=0.7, colour=colour, generator=_generator(6))
+    mask = removal_mask(40, (8, 8), 0.7, _generator(6))
+    assert 0 < mask.sum() < mask.numel()
+    by_pixel = out.permute(0, 2, 3, 1)
+    assert (by_pixel[mask] == colour).all()
+    assert torch.equal(by_pixel[~mask], (images.float() / 255).permute(0, 2, 3, 1)[~mask])
+    assert not (by_pixel[mask.flip(0)] == colour).all()  # another image's mask is seen
+
+
+def test_without_removal_pixels_are_exactly_those_of_the_file():
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    out = augment(images, border=0, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator())
+    assert out.dtype == torch.float32
+    assert np.array_equal(out.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
+
+
+def test_augment_crops_mirrors_and_removes_with_its_own_draws():
+    images = NUMBERED.expand(600, 1, 4, 4)
+    out = augment(images, border=1, mirror=True, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    back = (out * 255).round().to(torch.uint8)[:, 0]
+    straight = [_shift_of(image) for image in back]
+    mirrored = [_shift_of(image.flip(1)) for image in back]
+    assert all(a is not None or b is not None for a, b in zip(straight, mirrored, strict=True))
+    assert set(straight) - {None} == set(mirrored) - {None} and len(set(straight) - {None}) == 9
+    plain = augment(images, border=1, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    assert None not in [_shift_of(image) for image in (plain * 255).round().to(torch.uint8)[:, 0]]
+
+
+def test_a_seed_gives_a_batch():
+    images = _images(16)
+    batches = [
+        augment(images, border=2, mirror=True, removal=0.5, colour=torch.full((3,), 0.5), generator=_generator(seed))
+        for seed in (8, 8, 9)
+    ]
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
