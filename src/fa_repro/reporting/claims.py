@@ -96,18 +96,13 @@ def accuracy(group: Group) -> Verdict:
     return Verdict(
         HOLDS if difference >= -LEVEL_POINTS else FAILS,
         f"{100 * a['top1']:.1f} % against {100 * b['top1']:.1f} % of a ResNet under the same recipe, {difference:+.1f} "
-        f"points (held if not below -{LEVEL_POINTS:.0f}), at {a['macs'] / b['macs']:.1f} times its multiply-adds; one seed",
+        f"points (held if not below -{LEVEL_POINTS:.0f}), {a['macs'] / b['macs']:.1f} times the multiply-adds; one seed",
     )
 
 
 def removal(group: Group) -> Verdict:
-    """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM.
-
-    Judged on the networks trained with removal as augmentation where they exist: others are thrown by holes as such.
-    """
-    suffix = "-removal" if group.get("benchmark-removal", "fa_cnn-removal") else ""
-    own = group.get("benchmark-removal", f"fa_cnn{suffix}")
-    resnet = group.get("benchmark-removal", f"resnet_small{suffix}")
+    """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM."""
+    own, resnet = group.get("benchmark-removal", "fa_cnn"), group.get("benchmark-removal", "resnet_small")
     if own is None or resnet is None:
         return Verdict(UNTESTED, "needs benchmark-removal/fa_cnn and benchmark-removal/resnet_small")
     table = own.table("differences.csv").set_index("method")
@@ -121,11 +116,10 @@ def removal(group: Group) -> Verdict:
         parts.append(f"{method} {area[method]:.3f}")
     share, yardstick = table.share_of_occlusion["feature_map"], other.share_of_occlusion["grad_cam"]
     good.append(share >= yardstick)
-    trained = "trained with removal" if suffix else "not trained with removal"
     return Verdict(
         HOLDS if all(good) else FAILS,
         f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share "
-        f"of occlusion's {share:.2f}, Grad-CAM on the ResNet {yardstick:.2f} ({trained}, {int(table.n.iloc[0])} images)",
+        f"of occlusion's {share:.2f}, Grad-CAM on the ResNet {yardstick:.2f} ({int(table.n.iloc[0])} images)",
     )
 
 

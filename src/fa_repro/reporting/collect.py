@@ -14,7 +14,6 @@ from fa_repro.errors import InputError
 # The runs of a profile (scripts/reproduce.sh); the report says which of them are missing.
 ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
 MODELS = ("fa_cnn", *ABLATIONS, "resnet_small")
-WITH_REMOVAL = ("fa_cnn-removal", "resnet_small-removal")
 CONTROL = "fa_cnn-probability"
 
 
@@ -84,7 +83,7 @@ class Group:
 
     def missing(self) -> Iterator[str]:
         """Yield SUBCOMMAND/NAME of every run of a profile that is not there."""
-        for name in (*MODELS, *WITH_REMOVAL):
+        for name in MODELS:
             for command in ("train", "verify-gradcam", "benchmark-removal"):
                 if self.get(command, name) is None:
                     yield f"{command}/{name}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fa_repro.reporting.claims import CLAIMS, judge
-from fa_repro.reporting.collect import MODELS, WITH_REMOVAL, Group, Run
+from fa_repro.reporting.collect import MODELS, Group, Run
 
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
 
@@ -16,7 +16,7 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 def accuracy_table(group: Group) -> str:
     """Return top-1 and cost of every trained model of a group."""
     rows = []
-    known = [name for name in (*MODELS, *WITH_REMOVAL) if group.get("train", name)]
+    known = [name for name in MODELS if group.get("train", name)]
     others = [name for name in group.runs.get("train", {}) if name not in known]
     for name in known + others:
         run = group.runs["train"][name]
@@ -70,7 +70,7 @@ def removal_table(group: Group) -> str:
     runs = group.runs.get("benchmark-removal", {})
     methods: list[str] = []
     tables = {}
-    for name in sorted(runs, key=lambda n: (n.endswith("-removal"), n != "fa_cnn", n)):
+    for name in sorted(runs, key=lambda n: (n != "fa_cnn", n)):
         table = runs[name].table("differences.csv")
         if len(table):
             tables[name] = table.set_index("method")
@@ -103,8 +103,8 @@ def _conditions(group: Group) -> str:
     return (
         f"{metrics['n_train']:,} training and {metrics['n_test']:,} test images, {metrics['precision']}, seed "
         f"{first.provenance['seed']}, on {first.provenance['device']}, torch {packages['torch']}"
-        f"{', commit ' + ', '.join(commits) if commits else ''}. The last epoch is reported. One seed: differences of a "
-        f"point are within the spread."
+        f"{', commit ' + ', '.join(commits) if commits else ''}. The last epoch is reported. One seed: a point more "
+        f"or less is within the spread."
     )
 
 
@@ -124,8 +124,8 @@ def _section(group: Group) -> list[str]:
         "**Proofs in numbers** (a *no* is due for the Linear head, the ResNet and the probability)",
         proof_table(group),
         "**Percent pixels removed**: LeRF − MoRF area under the target probability, ± half of its 95 % interval, and "
-        "in brackets the share of occlusion's on the same network. Larger is better; networks are comparable through the "
-        "shares alone. `-removal`: trained with removal as augmentation.",
+        "in brackets the share of occlusion's on the same network. Larger is better; networks are comparable "
+        "through the shares alone.",
         removal_table(group),
     ]
 
