@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data, stratified
 from fa_repro.device import choose_device, describe
+from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.plotting import figure, png
 from fa_repro.rundir import RunDir, default_name
@@ -50,7 +51,11 @@ def run(cfg: DictConfig) -> int:
     trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed)
     resume = rundir.path / RESUME
     if resume.exists():
-        trainer.restore(torch.load(resume, map_location=device, weights_only=True))
+        try:
+            trainer.restore(torch.load(resume, map_location=device, weights_only=True))
+        except Exception as error:  # torch raises what its zip and pickle readers raise
+            reason = f"{resume}: can't be gone on from ({type(error).__name__})"
+            raise InputError(f"{reason}. Give overwrite=true to start anew.") from None
         print(f"{rundir.path}: going on after epoch {len(trainer.history)} of {recipe['epochs']}.")
 
     def after_epoch() -> None:
@@ -87,8 +92,8 @@ def run(cfg: DictConfig) -> int:
     rundir.write_text("history.csv", history.to_csv(index=False))
     rundir.write_text("metrics.json", json.dumps(metrics, indent=1) + "\n")
     rundir.write("curves.png", png(_curves(history, score.top1)))
-    resume.unlink(missing_ok=True)
     rundir.finish(describe(device), seconds=seconds)
+    resume.unlink(missing_ok=True)
     print(
         f"{rundir.path}: test top-1 {score.top1:.4f} on {len(test)} images "
         f"after {recipe['epochs']} epochs, {seconds:.0f} s."

@@ -95,8 +95,8 @@ def accuracy(group: Group) -> Verdict:
     difference = 100 * (a["top1"] - b["top1"])
     return Verdict(
         HOLDS if difference >= -LEVEL_POINTS else FAILS,
-        f"{100 * a['top1']:.1f} % against {100 * b['top1']:.1f} % of a ResNet under the same recipe, {difference:+.1f} "
-        f"points (held if not below -{LEVEL_POINTS:.0f}), {a['macs'] / b['macs']:.1f} times the multiply-adds; one seed",
+        f"{100 * a['top1']:.1f} % against {100 * b['top1']:.1f} % of a ResNet by the same recipe, {difference:+.1f} "
+        f"points (held if not below -{LEVEL_POINTS:.0f}), at {a['macs'] / b['macs']:.1f} times its cost; one seed",
     )
 
 

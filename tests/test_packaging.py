@@ -1,0 +1,38 @@
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_package_is_listed():
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join(path.parent.relative_to(ROOT / "src").parts) for path in (ROOT / "src/fa_repro").rglob("__init__.py")
+    }
+    assert listed == found | {"fa_repro.configs"}
+
+
+@pytest.mark.slow
+def test_the_wheel_ships_every_config_and_module(tmp_path):
+    words = [
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run([sys.executable, *words], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    shipped = set(zipfile.ZipFile(wheel).namelist())
+    configs = {f"fa_repro/configs/{p.relative_to(ROOT / 'configs')}" for p in (ROOT / "configs").rglob("*.yaml")}
+    modules = {str(p.relative_to(ROOT / "src")) for p in (ROOT / "src/fa_repro").rglob("*.py")}
+    assert configs | modules <= shipped

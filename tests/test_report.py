@@ -1,0 +1,174 @@
+import json
+
+import pandas as pd
+import pytest
+
+from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED, judge
+from fa_repro.reporting.collect import MODELS, groups
+from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
+
+PROVENANCE = {
+    "seed": 0,
+    "device": "cpu",
+    "packages": {"torch": "2.9"},
+    "git": {"commit": "0123456789ab", "dirty": False},
+}
+
+
+def make_run(root, command, name, tables=None, metrics=None, pictures=()):
+    path = root / command / name
+    path.mkdir(parents=True)
+    (path / "provenance.json").write_text(json.dumps(PROVENANCE))
+    for file, rows in (tables or {}).items():
+        pd.DataFrame(rows).to_csv(path / file, index=False)
+    if metrics:
+        (path / "metrics.json").write_text(json.dumps(metrics))
+    for picture in pictures:
+        (path / picture).write_bytes(b"")
+
+
+def metrics(top1):
+    return {
+        "top1": top1, "loss": 1.0, "n_test": 100, "n_train": 900, "parameters": 1_000_000, "macs": 30_000_000,
+        "epochs": 2, "precision": "fp32", "images_per_second": 400.0, "seconds": 60.0,
+    }  # fmt: skip
+
+
+def identity_rows(holds, error):
+    return [
+        {"target": "cat", "dtype": dtype, "reference": "autograd", "images": 4, "max_rel_error": error, "holds": holds}
+        for dtype in ("float64", "float32")
+    ]
+
+
+def verify(root, name, holds=True, bound=True):
+    error = 1e-16 if holds else 0.5
+    tables = {"identity.csv": identity_rows(holds, error)}
+    if name != "resnet_small":
+        tables["morphing.csv"] = [
+            {"relative_change": 0.3, "cosine_to_previous": 0.9, "cosine_to_last": 0.8, "holds": bound}
+        ]
+        tables["decomposition.csv"] = [
+            {"dtype": "float64", "part": "pixels", "max_rel_error": None, "holds": None},
+            {"dtype": "float64", "part": "sum of parts", "max_rel_error": 1e-16, "holds": True},
+        ]
+    make_run(root, "verify-gradcam", name, tables, pictures=["identity.png"])
+
+
+def removal(root, name, areas, share):
+    rows = [
+        {
+            "method": method, "n": 100, "lerf_minus_morf": area, "lerf_minus_morf_low": area - 0.01,
+            "lerf_minus_morf_high": area + 0.01, "minus_reference_low": area - areas.get("feature_map", 0) - 0.01,
+            "share_of_occlusion": share.get(method, 1.0),
+        }
+        for method, area in areas.items()
+    ]  # fmt: skip
+    make_run(root, "benchmark-removal", name, {"differences.csv": rows})
+
+
+@pytest.fixture
+def whole(tmp_path):
+    root = tmp_path / "shapes"
+    for name in MODELS:
+        make_run(root, "train", name, metrics=metrics(0.9 if name == "fa_cnn" else 0.905), pictures=["curves.png"])
+    verify(root, "fa_cnn")
+    verify(root, "fa_cnn_linear_head", holds=False)
+    verify(root, "resnet_small", holds=False)
+    areas = {"feature_map": 0.3, "permutation": 0.2, "occlusion": 0.4, "random": 0.0, "center": 0.1}
+    removal(root, "fa_cnn", areas, {"feature_map": 0.75})
+    removal(root, "resnet_small", {"grad_cam": 0.2, "occlusion": 0.4}, {"grad_cam": 0.5})
+    return tmp_path
+
+
+def verdicts(results):
+    (group,) = groups(results)
+    return {claim: verdict.answer for claim, verdict in judge(group).items()}
+
+
+def test_every_claim_holds_on_runs_that_support_it(whole):
+    assert verdicts(whole) == {"C1": HOLDS, "C2": HOLDS, "C3": HOLDS, "C4": HOLDS, "C5": HOLDS, "C6": UNTESTED}
+
+
+@pytest.mark.parametrize(
+    ("claim", "file", "column", "value"),
+    [
+        ("C2", "verify-gradcam/fa_cnn/identity.csv", "holds", False),
+        ("C1", "verify-gradcam/fa_cnn_linear_head/identity.csv", "holds", True),
+        ("C1", "verify-gradcam/fa_cnn/decomposition.csv", "holds", False),
+        ("C3", "verify-gradcam/fa_cnn/morphing.csv", "holds", False),
+        ("C5", "benchmark-removal/fa_cnn/differences.csv", "share_of_occlusion", 0.4),
+        ("C5", "benchmark-removal/fa_cnn/differences.csv", "minus_reference_low", 0.05),
+    ],
+)
+def test_a_run_that_contradicts_a_claim_turns_its_verdict(whole, claim, file, column, value):
+    path = whole / "shapes" / file
+    table = pd.read_csv(path)
+    table[column] = value
+    table.to_csv(path, index=False)
+    assert verdicts(whole)[claim] == FAILS
+
+
+def test_accuracy_holds_down_to_one_point_below_the_resnet(whole):
+    path = whole / "shapes/train/fa_cnn/metrics.json"
+    path.write_text(json.dumps(metrics(0.896)))
+    assert verdicts(whole)["C4"] == HOLDS
+    path.write_text(json.dumps(metrics(0.894)))
+    assert verdicts(whole)["C4"] == FAILS
+
+
+def test_nothing_under_results_is_reported_as_not_tested(tmp_path):
+    page = report(groups(tmp_path), tmp_path)
+    assert "not tested" in page
+    assert f"**{HOLDS}**" not in page
+
+
+def test_a_missing_run_is_said_to_be_missing_and_its_claim_not_tested(whole):
+    for file in (whole / "shapes/verify-gradcam/fa_cnn").iterdir():
+        file.unlink()
+    page = report(groups(whole), whole)
+    assert "`verify-gradcam/fa_cnn`" in page.split("**Missing runs**")[1]
+    assert verdicts(whole)["C2"] == UNTESTED
+
+
+def test_every_figure_is_linked_and_exists(whole):
+    page = report(groups(whole), whole)
+    pictures = sorted(path.relative_to(whole).as_posix() for path in whole.rglob("*.png"))
+    assert pictures
+    assert all(f"({picture})" in page for picture in pictures)
+
+
+def test_real_data_come_before_the_embedded_set(whole):
+    make_run(whole / "zoo", "train", "fa_cnn", metrics=metrics(0.5))
+    assert [group.name for group in groups(whole)] == ["zoo", "shapes"]
+    assert readme_part(groups(whole)).startswith("On zoo:")
+
+
+def test_the_readme_keeps_everything_outside_the_marks():
+    assert replace_part(f"above {BEGIN} old {END} below", "new") == f"above {BEGIN}\n\nnew\n\n{END} below"
+    assert replace_part("no marks", "new") is None
+
+
+def test_a_damaged_table_is_one_line(whole, monkeypatch, capsys):
+    from fa_repro.cli import main
+
+    (whole / "shapes/verify-gradcam/fa_cnn/identity.csv").write_bytes(b"\x00\xff\xfe")
+    monkeypatch.setattr("sys.argv", ["fa-repro", "report", f"results={whole}"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    error = capsys.readouterr().err
+    assert left.value.code == 2
+    assert error.count("\n") == 1 and "identity.csv" in error
+
+
+def test_the_command_writes_the_report_and_the_readme(whole, monkeypatch, tmp_path):
+    from fa_repro.cli import main
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# title\n{BEGIN}\n{END}\nrest\n")
+    monkeypatch.setattr("sys.argv", ["fa-repro", "report", f"results={whole}", f"readme={readme}"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    assert "## shapes" in (whole / "REPORT.md").read_text()
+    assert "90.0" in readme.read_text() and readme.read_text().endswith("rest\n")
