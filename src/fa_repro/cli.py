@@ -198,7 +198,6 @@ def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:
     if found := re.search(r"Could not find '([^']+)'", text):
         group, _, option = found[1].rpartition("/")
         options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
-        options = [o for o in options if not o.endswith("schema")]
         return f"{group}={option}: no such choice.{did_you_mean(option, options)} Choices: {', '.join(options)}."
     if found := re.search(r"full_key: (\S+)", text):
         return _wrong_value(found[1], text)

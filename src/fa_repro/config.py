@@ -163,11 +163,12 @@ def register() -> None:
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
-    store.store(group="data", name="schema", node=DataConfig)
-    store.store(group="trainer", name="schema", node=TrainerConfig)
-    store.store(group="model", name="schema", node=ModelConfig)
-    store.store(group="model", name="fa_cnn_schema", node=FACNNConfig)
-    store.store(group="model", name="resnet_small_schema", node=ResNetSmallConfig)
+    # A group of their own: among the choices of model= and data= they would be no choice.
+    store.store(group="schema", name="data", node=DataConfig)
+    store.store(group="schema", name="trainer", node=TrainerConfig)
+    store.store(group="schema", name="model", node=ModelConfig)
+    store.store(group="schema", name="fa_cnn", node=FACNNConfig)
+    store.store(group="schema", name="resnet_small", node=ResNetSmallConfig)
 
 
 def _at_least(low: float) -> tuple[Any, str]:

@@ -23,7 +23,8 @@ COLOURS = {
     "random": "#888888",
     "center": "#444444",
 }
-DASHES = {"random": ":", "center": "--"}
+# On an FA-CNN, Grad-CAM lies on the feature map: dashes let both be seen.
+DASHES = {"grad_cam": "-.", "random": ":", "center": "--"}
 
 plt.rcParams.update(
     {
