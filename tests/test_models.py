@@ -30,6 +30,9 @@ FA = {
 }
 RESNET = {"name": "resnet_small", "widths": [16, 32, 64], "blocks": [2, 2, 2]}
 
+# The first use of torchvision takes seconds.
+RESNET18 = pytest.param({"name": "resnet18"}, marks=pytest.mark.slow, id="resnet18")
+
 
 def task(n_classes=10, in_channels=3, image_size=32):
     return Task(n_classes, in_channels, image_size, [0.5] * in_channels, [0.25] * in_channels)
@@ -241,6 +244,34 @@ def test_linear_head_mixes_all_channels():
     assert (model.head.weight != 0).all()
 
 
+# ResNet
+
+
+def test_resnet_small_is_the_papers_step_by_step():
+    model = with_random_norms(build_model(RESNET | {"widths": [4, 6], "blocks": [2, 1]}, task(3, 3, 8)).eval()).double()
+    state = model.state_dict()
+
+    def step(maps, conv, norm, stride=1):
+        weight = state[f"{conv}.weight"]
+        maps = nn.functional.conv2d(maps, weight, stride=stride, padding=weight.shape[2] // 2)
+        mean, var, gain, bias = (
+            state[f"{norm}.{key}"].view(1, -1, 1, 1) for key in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (maps - mean) / (var + 1e-5).sqrt() * gain + bias
+
+    images = noise(2, 3, 8, 8).double()
+    maps = step((images - 0.5) / 0.25, "stem.0", "stem.1").relu()
+    for i, stride in enumerate((1, 1, 2)):
+        inside = step(maps, f"layers.{i}.conv1", f"layers.{i}.norm1", stride).relu()
+        inside = step(inside, f"layers.{i}.conv2", f"layers.{i}.norm2")
+        skipped = maps if i < 2 else step(maps, "layers.2.shortcut.0", "layers.2.shortcut.1", 2)
+        maps = (inside + skipped).relu()
+    assert maps.shape == (2, 6, 4, 4)
+    assert torch.allclose(model.features(images), maps, rtol=1e-12, atol=1e-12)
+    logits = maps.mean((2, 3)) @ state["head.weight"].T + state["head.bias"]
+    assert torch.allclose(model(images), logits, rtol=1e-12, atol=1e-12)
+
+
 # Shapes
 
 
@@ -265,6 +296,7 @@ def test_shapes(name, size, n_classes, in_channels):
             assert model.depth_maps(images).shape == (1, n_classes, size, size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "down", "in_channels"), [(32, 8, 3), (64, 8, 1), (96, 32, 3), (224, 32, 1)])
 def test_resnet18_has_a_stem_for_small_and_one_for_large_images(size, down, in_channels):
     model = build_model({"name": "resnet18"}, task(7, in_channels, size)).eval()
@@ -278,6 +310,7 @@ def test_resnet18_has_a_stem_for_small_and_one_for_large_images(size, down, in_c
     assert model.net.conv1.kernel_size == ((3, 3) if down == 8 else (7, 7))
 
 
+@pytest.mark.slow
 def test_resnet18_is_torchvisions_on_normalised_images():
     model = build_model({"name": "resnet18"}, task(7, 3, 32)).eval()
     images = noise(2, 3, 32, 32)
@@ -319,8 +352,8 @@ def one_line(refused):
         (FA | {"unshuffle": 3}, 32),
         (RESNET, 30),
         (RESNET, 2),
-        ({"name": "resnet18"}, 28),
-        ({"name": "resnet18"}, 72),
+        pytest.param({"name": "resnet18"}, 28, marks=pytest.mark.slow),
+        pytest.param({"name": "resnet18"}, 72, marks=pytest.mark.slow),
     ],
 )
 def test_image_size_that_down_sampling_does_not_divide_is_refused(config, size):
@@ -366,9 +399,9 @@ def test_normalisation_by_hand():
     assert normalize(images).flatten().tolist() == pytest.approx([2.0, -2.0, low, high])
 
 
-@pytest.mark.parametrize("name", ["resnet_small", "resnet18"])
-def test_resnets_normalise_inside(name):
-    config, images = {"name": name, "widths": [4, 8], "blocks": [1, 1]}, noise(2, 3, 32, 32)
+@pytest.mark.parametrize("config", [RESNET, RESNET18])
+def test_resnets_normalise_inside(config):
+    images = noise(2, 3, 32, 32)
     mean, std = [0.1, 0.4, 0.7], [0.2, 0.3, 0.5]
     model = build_model(config, Task(4, 3, 32, mean, std)).eval()
     plain = build_model(config, Task(4, 3, 32, [0.0] * 3, [1.0] * 3)).eval()
@@ -425,7 +458,7 @@ def test_fa_cnn_has_as_many_parameters_as_counted(learn_scale):
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 2 * wide + narrow + learn_scale
 
 
-@pytest.mark.parametrize("config", [FA, FA | {"head": "linear"}, RESNET, {"name": "resnet18"}])
+@pytest.mark.parametrize("config", [FA, FA | {"head": "linear"}, RESNET, RESNET18])
 def test_state_survives_a_weights_only_file(config):
     torch.manual_seed(1)
     model = with_random_norms(build_model(config, task(3, 3, 8)).eval())

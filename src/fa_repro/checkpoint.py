@@ -1,6 +1,6 @@
 """The file that holds a trained model: written by ``train``, read by every other command and by `load_model`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -101,3 +101,18 @@ def merge_data(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, An
     changed = {k: v for k, v in given.items() if k != "name" and v is not None}
     defaults = {"download": False, "mirror": True}  # keys without a null; at these values nothing was given
     return checkpoint.data | {k: v for k, v in changed.items() if v != defaults.get(k, object())}
+
+
+def check_classes(trained: Sequence[str], found: Sequence[str]) -> None:
+    """Refuse a data set whose classes are not the model's: its labels would be right or wrong by chance.
+
+    Raises:
+        InputError: names the first that differs.
+
+    """
+    for position, (mine, theirs) in enumerate(zip(trained, found, strict=False)):
+        if mine != theirs:
+            raise InputError(
+                f"class {position} is {mine} for the model and {theirs} in the data set. "
+                f"Give the data set it was trained on, its folders named alike."
+            )

@@ -103,7 +103,7 @@ def _sort(words: list[str]) -> tuple[list[str], list[str]]:
             value = next(rest, None) if "=" not in word else word.partition("=")[2]
             key = name.lstrip("-").replace("-", "_")
             raise InputError(f"{name} is no flag; keys are written without dashes: {key}={value or 'VALUE'}")
-        elif word[0] in "+~":
+        elif word.startswith(("+", "~")):
             raise InputError(f"{word}: no key can be added or taken away; every key of SUBCOMMAND --help is key=value.")
         elif "=" not in word:
             raise InputError(f"{word!r} is no key=value.")
@@ -115,6 +115,7 @@ def _sort(words: list[str]) -> tuple[list[str], list[str]]:
 def _run(command: str, flags: list[str], overrides: list[str]) -> int:
     """Hand the words to Hydra, which composes the config and calls the command's handler for each job."""
     import hydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import DictConfig
 
     from fa_repro import config
@@ -123,12 +124,16 @@ def _run(command: str, flags: list[str], overrides: list[str]) -> int:
     name = command.replace("-", "_")
     codes: list[int] = []
 
+    swept: set[str] = set()
+
     def job(cfg: DictConfig) -> None:
-        codes.append(_job(command, cfg))
+        codes.append(_job(command, cfg, swept))
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one line of ours says what is wrong
     sys.argv = [f"fa-repro {command}", *flags, *overrides]
     try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        swept |= {str(override.key_or_group) for override in parsed if override.is_sweep_override()}
         hydra.main(version_base="1.3", config_path="pkg://fa_repro.configs", config_name=name)(job)()
     except Exception as error:
         refusal = _refusal(error, command, config.known_keys(config.SCHEMAS[name]))
@@ -140,7 +145,7 @@ def _run(command: str, flags: list[str], overrides: list[str]) -> int:
     return max(codes, default=0)
 
 
-def _job(command: str, cfg: Any) -> int:
+def _job(command: str, cfg: Any, swept: set[str]) -> int:
     """Run one job and return its exit code; in a sweep, a bad config costs its own job and no other."""
     from importlib import import_module
 
@@ -152,16 +157,16 @@ def _job(command: str, cfg: Any) -> int:
     from fa_repro import config
 
     try:
-        missing = sorted(OmegaConf.missing_keys(cfg))
-        if missing:
-            raise InputError(f"{missing[0]} is missing: give {missing[0]}=VALUE.")
         try:
+            missing = sorted(OmegaConf.missing_keys(cfg))
+            if missing:
+                raise InputError(f"{missing[0]} is missing: give {missing[0]}=VALUE.")
             OmegaConf.resolve(cfg)
         except OmegaConfBaseException as error:
             raise InputError(str(error).splitlines()[0]) from None
         config.check(cfg)
         if cfg.name is None and HydraConfig.get().mode == RunMode.MULTIRUN:
-            cfg.name = _sweep_name(cfg, list(HydraConfig.get().overrides.task))
+            cfg.name = _sweep_name(cfg, swept, list(HydraConfig.get().overrides.task))
         handler = import_module(f"fa_repro.commands.{command.replace('-', '_')}")
         return int(handler.run(cfg))
     except InputError as error:
@@ -169,15 +174,15 @@ def _job(command: str, cfg: Any) -> int:
         return 2
 
 
-def _sweep_name(cfg: Any, overrides: list[str]) -> str | None:
+def _sweep_name(cfg: Any, swept: set[str], overrides: list[str]) -> str | None:
     """Name a sweep's job after what was swept, or two jobs would meet in one run directory."""
-    told_by_default = ("data", "model", "seed", "results", "device", "overwrite")
-    swept = [word for word in overrides if word.partition("=")[0] not in told_by_default]
-    if not swept:
+    untold = swept - {"data", "model", "seed"}  # the default name has these
+    words = [word for word in overrides if word.partition("=")[0] in untold]
+    if not words:
         return None
     from fa_repro.rundir import default_name
 
-    return re.sub(r"[^\w.=+-]+", "_", "-".join([default_name(cfg), *swept]))
+    return re.sub(r"[^\w.=+-]+", "_", "-".join([default_name(cfg), *words]))
 
 
 def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -91,33 +92,51 @@ class RunDir:
         identity = {str(k): v for k, v in resolved.items() if k not in _NOT_IDENTITY} | {"inputs": inputs or {}}
         self._resolved = resolved
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self._overwrite = bool(cfg.overwrite)
+        self._started = False
+        self._began = time.monotonic()
         try:
-            self.finished = self._claim(cfg)
+            self.finished = self._look()
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}. Give another results= folder.") from None
-        self._began = time.monotonic()
 
-    def _claim(self, cfg: DictConfig) -> bool:
+    def _look(self) -> bool:
         before = self._read(".identity.json")
-        if before is not None and before != self._identity and not cfg.overwrite:
+        if before is not None and before != self._identity and not self._overwrite:
             raise InputError(
                 f"{self.path} holds a run with another {_difference(before, self._identity)}. "
                 f"Give overwrite=true to replace it, or name=OTHER."
             )
         done = self._read(DONE)
-        if done is not None and before is not None and not cfg.overwrite:
-            missing = [name for name in done["files"] if not (self.path / name).exists()]
-            if not missing:
-                return True
+        if done is None or before is None or self._overwrite:
+            return False
+        missing = [name for name in done["files"] if not (self.path / name).exists()]
+        if missing:
             print(f"{self.path}: {missing[0]} is missing; running again.", file=sys.stderr)
-        if cfg.overwrite and self.path.is_dir():
-            for file in self.path.iterdir():
-                if file.is_file():
-                    file.unlink()
-        (self.path / DONE).unlink(missing_ok=True)
-        self.write_text(".identity.json", json.dumps(self._identity, indent=1))
-        self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._resolved)))
-        return False
+        return not missing
+
+    def start(self) -> None:
+        """Take the directory over: from here on it holds this run, unfinished. The first write does it too.
+
+        Called once the input is known to be usable, so that a mistake in the words costs no earlier run.
+
+        Raises:
+            InputError: the directory can't be written.
+
+        """
+        if self._started:
+            return
+        self._started = True
+        try:
+            if self._overwrite and self.path.is_dir():
+                for file in self.path.iterdir():
+                    if file.is_file():
+                        file.unlink()
+            (self.path / DONE).unlink(missing_ok=True)
+            self.write_text(".identity.json", json.dumps(self._identity, indent=1))
+            self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._resolved)))
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror or error}. Give another results= folder.") from None
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
@@ -127,11 +146,13 @@ class RunDir:
 
     def write_text(self, name: str, text: str) -> None:
         """Write ``text`` into the run's file ``name``."""
+        self.start()
         with replacing(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def write(self, name: str, save: Callable[[IO[bytes]], Any]) -> None:
         """Let ``save`` write the run's file ``name`` through an open binary file."""
+        self.start()
         with replacing(self.path / name) as temporary, temporary.open("wb") as file:
             save(file)
 
@@ -146,7 +167,7 @@ class RunDir:
         """
         duration = time.monotonic() - self._began if seconds is None else seconds
         provenance = {
-            "command": f"fa-repro {' '.join(_command_line())}".strip(),
+            "command": shlex.join(["fa-repro", *_command_line()]),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": round(duration, 1),
             "exit_code": exit_code,
@@ -190,8 +211,7 @@ def _difference(before: dict[str, Any], after: dict[str, Any], prefix: str = "")
 
 
 def _command_line() -> list[str]:
-    words = sys.argv[0].split()[1:] + sys.argv[1:]  # the dispatcher puts the subcommand into argv[0]
-    return [f"'{word}'" if any(c in word for c in " []{}()*$") else word for word in words]
+    return sys.argv[0].split()[1:] + sys.argv[1:]  # the dispatcher puts the subcommand into argv[0]
 
 
 def _version(package: str) -> str | None:

@@ -7,6 +7,7 @@ from fa_repro.attribution.context import DEFAULT, Context
 from fa_repro.attribution.upsampling import image_size, upsample
 
 
+@torch.enable_grad()
 def last_activations(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the last feature maps (N,C,h,w), attached to the graph, and the logits (N,K) computed from them."""
     caught: list[Tensor] = []
@@ -20,8 +21,7 @@ def last_activations(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     layer: nn.Module = model.last_feature_layer  # type: ignore[assignment]
     handle = layer.register_forward_hook(catch)
     try:
-        with torch.enable_grad():
-            logits = model(images)
+        logits = model(images)
     finally:
         handle.remove()
     return caught[0], logits
@@ -43,6 +43,7 @@ def weighted_maps(activations: Tensor, score: Tensor) -> Tensor:
     return (weights * activations).sum(1).detach()
 
 
+@torch.enable_grad()
 def grad_cam(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:
     """Explain images (N,C,H,W) in [0,1] for classes ``targets`` (N,): Grad-CAM of the logit with its ReLU, (N,H,W)."""
     activations, logits = last_activations(model, images)

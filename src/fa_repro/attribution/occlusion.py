@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution.context import DEFAULT, Context
-from fa_repro.attribution.patches import patch_drops
-from fa_repro.attribution.upsampling import image_size, upsample
+from fa_repro.attribution.patches import patch_drops, spread
+from fa_repro.attribution.upsampling import image_size
 
 
 @torch.inference_mode()
@@ -15,4 +15,4 @@ def occlusion(model: nn.Module, images: Tensor, targets: Tensor, context: Contex
     colour = context.colour if context.colour is not None else images.new_zeros(channels)
     covered = colour.to(images).view(1, channels, 1, 1).expand(1, *images.shape[1:])
     drops = patch_drops(model, images, targets, context.patch, context.batch_size, lambda rows: covered)
-    return upsample(drops, image_size(images), context.upsampling)
+    return spread(drops, context.patch, image_size(images), context.upsampling)

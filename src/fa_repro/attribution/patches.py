@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fa_repro.attribution.upsampling import upsample
+
 
 def patch_drops(
     model: nn.Module,
@@ -44,3 +46,10 @@ def patch_drops(
         changed = torch.where(mask[:, None], replacement(image), images[image])
         without.append(model(changed).gather(1, targets[image][:, None])[:, 0])
     return intact[:, None, None] - torch.cat(without).view(n, rows, cols)
+
+
+def spread(drops: Tensor, patch: int, size: tuple[int, int], mode: str) -> Tensor:
+    """Bring one value a patch (N,rows,cols) to the image's ``size`` (H,W), each over its own pixels."""
+    height, width = size
+    whole = (drops.shape[1] * patch, drops.shape[2] * patch)  # the last patches may reach beyond the image
+    return upsample(drops, whole, mode)[:, :height, :width]

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution.context import DEFAULT, Context
-from fa_repro.attribution.patches import patch_drops
-from fa_repro.attribution.upsampling import image_size, upsample
+from fa_repro.attribution.patches import patch_drops, spread
+from fa_repro.attribution.upsampling import image_size
 
 
 def derangement(n: int, generator: torch.Generator) -> Tensor:
@@ -38,4 +38,4 @@ def permutation(model: nn.Module, images: Tensor, targets: Tensor, context: Cont
         donors = pool[derangement(len(pool), generator)[rows.cpu()].to(pool.device)].to(images.device).float() / 255
         total = total + patch_drops(model, images, targets, context.patch, context.batch_size, donors.__getitem__)
     assert isinstance(total, Tensor)
-    return upsample(total / context.repeats, image_size(images), context.upsampling)
+    return spread(total / context.repeats, context.patch, image_size(images), context.upsampling)

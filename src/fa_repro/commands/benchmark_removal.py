@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from fa_repro.attribution import METHODS, Context, lacking
-from fa_repro.checkpoint import load_checkpoint, merge_data
+from fa_repro.checkpoint import check_classes, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data, stratified
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
@@ -49,7 +49,7 @@ def run(cfg: DictConfig) -> int:
 
     model = checkpoint.build().requires_grad_(False).to(device)
     task = Task(**checkpoint.task)
-    images = choose_images(load_data(data_config, "test"), task, cfg.n_images, cfg.seed).to(device)
+    images = choose_images(load_data(data_config, "test"), task, checkpoint.classes, cfg.n_images, cfg.seed).to(device)
     left_out = [f"`{m}` is left out: the model has no {need}." for m in cfg.methods if (need := lacking(m, model))]
     methods = [m for m in dict.fromkeys(cfg.methods) if not lacking(m, model)]
     if not methods:
@@ -117,7 +117,7 @@ def run(cfg: DictConfig) -> int:
     return 0
 
 
-def choose_images(test: ImageSet, task: Task, n: int, seed: int) -> ImageSet:
+def choose_images(test: ImageSet, task: Task, classes: list[str], n: int, seed: int) -> ImageSet:
     """Choose ``n`` test images, stratified; all if there are fewer.
 
     Raises:
@@ -131,6 +131,7 @@ def choose_images(test: ImageSet, task: Task, n: int, seed: int) -> ImageSet:
             f"classes, the data set has {channels}x{size}x{size} and {len(test.classes)}. "
             f"Give the data set it was trained on."
         )
+    check_classes(classes, test.classes)
     return test if n >= len(test) else test.select(stratified(test.labels, n, seed))
 
 

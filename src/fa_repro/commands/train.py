@@ -27,6 +27,9 @@ def run(cfg: DictConfig) -> int:
 
     """
     device = choose_device(cfg.device)
+    for group in ("data", "model"):
+        if cfg[group].name == "from_checkpoint":
+            raise InputError(f"{group}=from_checkpoint: training starts from fresh weights. Give another {group}=.")
     rundir = RunDir(cfg, "train", cfg.name or default_name(cfg))
     if rundir.finished:
         return rundir.exit_code()
@@ -49,6 +52,7 @@ def run(cfg: DictConfig) -> int:
     test = load_data(config["data"], "test").to(device)
 
     trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed)
+    rundir.start()
     resume = rundir.path / RESUME
     if resume.exists():
         try:

@@ -57,12 +57,17 @@ def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.G
     height, width = size
     affected = torch.rand(n, generator=generator) < share
     lost = torch.rand(n, generator=generator) * LARGEST_REMOVED_SHARE
-    pixels = torch.rand(n, height, width, generator=generator)
-    patches = torch.rand(n, -(-height // REMOVAL_PATCH), -(-width // REMOVAL_PATCH), generator=generator)
+    pixels = _lose(n, height, width, lost, generator)
+    patches = _lose(n, -(-height // REMOVAL_PATCH), -(-width // REMOVAL_PATCH), lost, generator)
     patches = patches.repeat_interleave(REMOVAL_PATCH, 1).repeat_interleave(REMOVAL_PATCH, 2)[:, :height, :width]
     by_patch = torch.rand(n, generator=generator) < 0.5
-    drawn = torch.where(by_patch[:, None, None], patches, pixels)
-    return (drawn < lost[:, None, None]) & affected[:, None, None]
+    return torch.where(by_patch[:, None, None], patches, pixels) & affected[:, None, None]
+
+
+def _lose(n: int, rows: int, cols: int, share: Tensor, generator: torch.Generator) -> Tensor:
+    """Choose exactly floor(share * cells) of each grid's cells: share (n,) -> (n,rows,cols) bool."""
+    rank = torch.rand(n, rows * cols, generator=generator).argsort(1).argsort(1)
+    return (rank < (share * rows * cols).floor()[:, None]).view(n, rows, cols)
 
 
 def augment(

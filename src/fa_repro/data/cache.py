@@ -33,15 +33,17 @@ def cached(folder: Path, key: Any, make: Callable[[], dict[str, Any]]) -> dict[s
     """
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
     path = folder / f"{name}.pt"
-    if path.exists():
-        try:
-            return torch.load(path, weights_only=True, mmap=True)
-        except Exception as error:  # torch raises what its zip and pickle readers raise
-            print(f"fa-repro: {path} is damaged and made anew ({type(error).__name__}).", file=sys.stderr)
+    try:
+        return torch.load(path, weights_only=True, mmap=True)
+    except OSError:  # not there, or out of reach: writing will say so
+        pass
+    except Exception as error:  # torch raises what its zip and pickle readers raise
+        print(f"fa-repro: {path} is damaged and made anew ({type(error).__name__}).", file=sys.stderr)
     made = make()
     try:
         with replacing(path) as temporary:
             torch.save(made, temporary)
-    except OSError as error:
-        print(f"fa-repro: no cache in {folder} ({error.strerror}); give data.cache=DIR.", file=sys.stderr)
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        reason = getattr(error, "strerror", None) or "it can't be written"
+        print(f"fa-repro: no cache in {folder} ({reason}); give data.cache=DIR.", file=sys.stderr)
     return made

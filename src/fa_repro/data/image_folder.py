@@ -28,6 +28,11 @@ def split_folder(root: Path, split: str) -> Path:
     )
 
 
+def classes(folder: Path) -> tuple[str, ...]:
+    """Return the names of a split's class folders, in the order of their labels."""
+    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+
+
 def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
     """Return every image file of a split with its label, in a fixed order, and the class names.
 
@@ -62,6 +67,10 @@ def load(files: list[tuple[str, int]], image_size: int | None) -> tuple[Tensor, 
     def decode(path: str) -> np.ndarray:
         try:
             with Image.open(path) as file:
+                if file.mode.startswith(("I", "F")):
+                    raise InputError(
+                        f"{path}: has more than 8 bits a channel (mode {file.mode}). Convert it to 8 bits."
+                    )
                 image: Image.Image = file if file.mode in ("L", "RGB") else file.convert("RGB")
                 if image_size is not None and image.size != (image_size, image_size):
                     image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)

@@ -31,6 +31,8 @@ def load_data(config: Mapping[str, Any], split: str) -> ImageSet:
     elif name == "image_folder":
         whole = _image_folder(config, split)
     elif name in torchvision_sets.NAMES:
+        if config["root"] is None:
+            raise InputError(f"data={name} needs data.root=DIR, where it lies or is to be downloaded to.")
         images, labels, classes = torchvision_sets.load(name, config["root"], split, config["download"])
         whole = ImageSet(images, labels, torch.arange(len(labels)), classes)
     else:
@@ -39,13 +41,18 @@ def load_data(config: Mapping[str, Any], split: str) -> ImageSet:
         )
     if limit is None or limit >= len(whole):
         return whole
-    if limit < len(whole.classes):
-        raise InputError(f"data.n_{split}={limit}: fewer images than the {len(whole.classes)} classes.")
+    _enough(limit, split, len(whole.classes))
     return whole.select(stratified(whole.labels, limit, seed))
+
+
+def _enough(limit: int, split: str, n_classes: int) -> None:
+    if limit < n_classes:
+        raise InputError(f"data.n_{split}={limit}: fewer images than the {n_classes} classes.")
 
 
 def _shapes(config: Mapping[str, Any], split: str, seed: int, limit: int | None) -> ImageSet:
     n, size = limit or 10_000, config["image_size"] or 32
+    _enough(n, split, len(shapes.CLASSES))
 
     def draw() -> dict[str, Any]:
         try:
@@ -70,7 +77,15 @@ def _image_folder(config: Mapping[str, Any], split: str) -> ImageSet:
         raise InputError(f"data.root={root}: no such folder.")
     folder = image_folder.split_folder(root, split)
     files, classes = image_folder.listing(folder)
-    stats = [os.stat(path) for path, _ in files]
+    if split == "test" and (root / "train").is_dir():
+        trained = image_folder.classes(root / "train")
+        if trained != classes:
+            odd = sorted(set(trained) ^ set(classes))
+            raise InputError(f"{folder}: its class folders are not those of {root / 'train'} ({', '.join(odd[:3])}).")
+    try:
+        stats = [os.stat(path) for path, _ in files]
+    except OSError as error:
+        raise InputError(f"{error.filename}: can't be read ({error.strerror}). Remove or replace it.") from None
     key = [
         ["image_folder", 1, str(folder.resolve()), config["image_size"]],
         [[path, stat.st_size, stat.st_mtime_ns] for (path, _), stat in zip(files, stats, strict=True)],

@@ -48,7 +48,7 @@ def load(name: str, root: str, split: str, download: bool) -> tuple[Tensor, Tens
     """
     try:
         data = _open(name, root, split, download)
-    except (RuntimeError, OSError, EOFError, ValueError, ModuleNotFoundError) as error:
+    except Exception as error:  # torchvision raises what its readers raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         # torchvision knows one message for "not there"; ours names the folder and the way out.
         hint = "the download failed" if download else "give data.root=DIR where it lies, or data.download=true"

@@ -124,7 +124,7 @@ class FeatureAlignCNN(FeatureAlignBackbone):
 
         Args:
             images: (N,I,H,W) in [0,1].
-            upsampling: ``nearest``, which keeps every term's mean, or ``bilinear``, which does nearly.
+            upsampling: ``nearest`` or ``bilinear``; both keep every term's mean where the image's side is a multiple.
 
         """
         (_, pixels), *terms = self.depth_terms(images)

@@ -19,6 +19,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@torch.enable_grad()
 def grad_cam_maps(model: nn.Module, images: Tensor, score: str) -> Tensor:
     """Return Grad-CAM (after the ReLU) of every class by our own hook and autograd: (N,K,h,w).
 
@@ -33,6 +34,7 @@ def grad_cam_maps(model: nn.Module, images: Tensor, score: str) -> Tensor:
     return torch.stack([weighted_maps(activations, scores[:, k]).relu() for k in range(scores.shape[1])], dim=1)
 
 
+@torch.enable_grad()
 def captum_maps(model: nn.Module, images: Tensor, score: str) -> Tensor:
     """Return the same by captum's ``LayerGradCam``: (N,K,h,w).
 
@@ -69,15 +71,14 @@ def own_maps(model: nn.Module, images: Tensor) -> Tensor:
 def best_candidate(model: nn.Module, images: Tensor, reference: Tensor) -> Tensor:
     """Return, for a network without class maps, the feature map that comes nearest to each Grad-CAM map: (N,K,h,w).
 
-    For each image and class: the channel that correlates best with the reference (N,K,h,w), by its least-squares
-    factor. If even that is not Grad-CAM, no feature map is.
+    For each image and class: the channel whose correlation with the reference (N,K,h,w) is largest, times its
+    least-squares factor. The correlation is about zero, not about the means, as the identity allows a factor and no
+    offset: no channel leaves a smaller residual. If even that one is not Grad-CAM, no feature map is.
     """
     features = model.features(images).flatten(2)  # type: ignore[operator]
     wanted = reference.flatten(2)
-    centred = features - features.mean(2, keepdim=True)
-    target = wanted - wanted.mean(2, keepdim=True)
-    scale = centred.norm(dim=2)[:, None] * target.norm(dim=2)[:, :, None]
-    correlation = torch.einsum("ncp,nkp->nkc", centred, target) / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+    scale = features.norm(dim=2)[:, None] * wanted.norm(dim=2)[:, :, None]
+    correlation = torch.einsum("ncp,nkp->nkc", features, wanted) / scale.clamp_min(torch.finfo(scale.dtype).tiny)
     index = correlation.argmax(2)
     chosen = features.gather(1, index[:, :, None].expand(-1, -1, features.shape[2]))
     factor = (chosen * wanted).sum(2) / (chosen**2).sum(2).clamp_min(torch.finfo(scale.dtype).tiny)

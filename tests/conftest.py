@@ -1,0 +1,95 @@
+"""What several test files share: the command line, called in this process or as a program, and a tiny trained run."""
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+# A training of about a second: `shapes`, 30 feature maps, two epochs of three batches.
+TINY = (
+    "data.n_train=200",
+    "data.n_test=60",
+    "model.maps_per_class=3",
+    "model.blocks=[1,1]",
+    "model.hidden=[4,4]",
+    "trainer.epochs=2",
+    "trainer.batch_size=50",
+    "device=cpu",
+)
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def call(*words: str) -> Answer:
+    from fa_repro.cli import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    argv, environ = sys.argv, dict(os.environ)
+    out, err = io.StringIO(), io.StringIO()
+    GlobalHydra.instance().clear()
+    sys.argv = ["fa-repro", *words]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
+            main()
+    finally:
+        GlobalHydra.instance().clear()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environ)
+    code = left.value.code
+    return Answer(0 if code is None else int(code), out.getvalue(), err.getvalue())
+
+
+def run_program(*words: str, python: tuple[str, ...] = ("-m", "fa_repro"), cwd: Path | None = None) -> Answer:
+    done = subprocess.run([sys.executable, *python, *words], cwd=cwd, capture_output=True, text=True, timeout=600)
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def cli() -> Callable[..., Answer]:
+    return call
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., Answer]:
+    return run_program
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"data.cache={tmp_path_factory.mktemp('cache')}"
+
+
+@pytest.fixture(scope="session")
+def tiny(cache: str) -> tuple[str, ...]:
+    return (*TINY, cache)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
+    results = tmp_path_factory.mktemp("trained")
+    answer = call("train", *tiny, f"results={results}", "name=tiny")
+    assert answer.code == 0, answer.err
+    return results / "train" / "tiny"

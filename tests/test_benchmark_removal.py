@@ -1,0 +1,337 @@
+"""``fa-repro benchmark-removal`` from end to end, on untrained networks and a few images."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from fa_repro.checkpoint import Checkpoint
+from fa_repro.data import load_data, stratified
+from fa_repro.models import Task, build_model
+
+METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
+FA_CNN = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
+FA_CNN |= {"blocks": [1, 1], "hidden": [4, 4], "kernels": [3], "scale": 10.0, "learn_scale": True}
+RESNET = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
+QUICK = ["n_images=6", "fractions=[0,0.25,0.5,0.75,1]", "bootstrap=100", "repeats=1", "device=cpu"]
+CURVES = "method,order,imputation,fraction,target_probability,target_probability_low,target_probability_high,kept,"
+CURVES += "accuracy,n"
+PER_IMAGE = "image,method,order,imputation,fraction,target,target_probability,target_logit,kept,correct"
+
+
+class Place:
+    """A folder with a checkpoint of each kind and the results of the runs on them."""
+
+    def __init__(self, folder, cli):
+        self.folder, self.cli = folder, cli
+        self.results = folder / "results"
+        self.data = {"name": "shapes", "root": None, "download": False, "n_train": 40, "n_test": 20, "image_size": 16}
+        self.data |= {"mirror": True, "cache": str(folder / "cache"), "seed": 0}
+        self.test = load_data(self.data, "test")
+        for model in (FA_CNN, RESNET):
+            self.save(model)
+
+    def checkpoint(self, name="fa_cnn"):
+        return self.folder / f"{name}.pt"
+
+    def save(self, model):
+        train = load_data(self.data, "train")
+        mean, std = train.statistics()
+        task = Task(len(train.classes), 3, 16, mean, std)
+        torch.manual_seed(3)
+        network = build_model(model, task)
+        for layer in network.modules():  # statistics of these very images, so that predictions differ between them
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = 1.0
+        network.train()(train.images.float() / 255)
+        trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.5}}
+        checkpoint = Checkpoint(
+            model, task._asdict(), list(train.classes), network.state_dict(), self.data, trainer, seed=7
+        )
+        with self.checkpoint(model["name"]).open("wb") as file:
+            checkpoint.save(file)
+
+    def run(self, name, *words, model="fa_cnn"):
+        """Return exit code, stdout, stderr and the run's directory."""
+        words = [f"checkpoint={self.checkpoint(model)}", f"results={self.results}", f"name={name}", *QUICK, *words]
+        return *self.cli("benchmark-removal", *words), self.results / "benchmark-removal" / name
+
+    def network(self, name="fa_cnn"):
+        from fa_repro.checkpoint import load_model
+
+        return load_model(self.checkpoint(name))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, cli):
+    return Place(tmp_path_factory.mktemp("benchmark"), cli)
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """One run with everything: every method on the FA-CNN."""
+    code, out, err, path = place.run("whole")
+    assert code == 0, err
+    return out, err, path
+
+
+def _tables(path):
+    return pd.read_csv(path / "curves.csv"), pd.read_csv(path / "per_image.csv.gz")
+
+
+def _refused(code, out, err):
+    assert code == 2
+    assert err.startswith("fa-repro: ") and err.count("\n") == 1 and "Traceback" not in out + err
+    return err
+
+
+@pytest.mark.slow
+def test_every_file_is_there_with_its_columns(whole):
+    _, err, path = whole
+    assert "Traceback" not in err
+    curves, images = _tables(path)
+    assert (path / "curves.csv").read_text().splitlines()[0] == CURVES
+    assert ",".join(images.columns) == PER_IMAGE
+    assert len(curves) == 7 * 2 * 5 and len(images) == 7 * 2 * 5 * 6
+    assert not curves.duplicated(["method", "order", "fraction"]).any()
+    assert not images.duplicated(["image", "method", "order", "fraction"]).any()
+    assert list(curves.method.unique()) == METHODS and set(curves.order) == {"morf", "lerf"}
+    assert curves.fraction.unique().tolist() == images.fraction.unique().tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert set(curves.n) == {6} and set(curves.imputation) == set(images.imputation) == {"mean"}
+    for name in ("summary.csv", "summary.md", "differences.csv", "config.yaml", "provenance.json", "DONE.json"):
+        assert (path / name).stat().st_size > 0
+    for name in ("curves.png", "examples.png"):
+        with Image.open(path / name) as image:
+            image.load()
+            assert min(image.size) > 200 and np.asarray(image.convert("L")).std() > 5
+
+
+@pytest.mark.slow
+def test_means_over_images_are_the_curves(whole):
+    curves, images = _tables(whole[2])
+    keys = ["method", "order", "imputation", "fraction"]
+    means = images.groupby(keys).agg({"target_probability": "mean", "kept": "mean", "correct": "mean"})
+    read = curves.set_index(keys).loc[means.index]
+    for ours, theirs in (("target_probability", "target_probability"), ("kept", "kept"), ("accuracy", "correct")):
+        assert (read[ours] - means[theirs]).abs().max() < 1e-5
+    assert (read.target_probability - images.groupby(keys).target_probability.median()).abs().max() > 1e-5
+    assert (read.target_probability_low <= read.target_probability + 1e-6).all()
+    assert (read.target_probability_high >= read.target_probability - 1e-6).all()
+
+
+@pytest.mark.slow
+def test_images_are_positions_in_the_data_set(place, whole):
+    _, images = _tables(whole[2])
+    chosen = stratified(place.test.labels, 6, 0)
+    assert sorted(images.image.unique()) == chosen.tolist() != list(range(6))
+    with torch.inference_mode():
+        logits = place.network()(place.test.images[chosen].float() / 255)
+    target = logits.argmax(1)
+    assert len(target.unique()) > 1
+    for method in METHODS:
+        intact = images[(images.method == method) & (images.fraction == 0) & (images.order == "lerf")]
+        intact = intact.set_index("image").loc[chosen.tolist()]
+        assert intact.target.tolist() == target.tolist() and (intact.kept == 1).all()
+        assert (
+            np.abs(intact.target_probability - logits.softmax(1).gather(1, target[:, None])[:, 0].numpy()).max() < 2e-6
+        )
+        assert np.abs(intact.target_logit - logits.gather(1, target[:, None])[:, 0].numpy()).max() < 2e-5
+        assert intact.correct.tolist() == (target == place.test.labels[chosen]).int().tolist()
+
+
+@pytest.mark.slow
+def test_all_pixels_gone_leaves_the_training_sets_colour(place, whole):
+    _, images = _tables(whole[2])
+    network = place.network()
+    mean = torch.tensor(load_data(place.data, "train").statistics()[0]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    with torch.inference_mode():
+        probabilities = network(mean).softmax(1)[0]
+    gone = images[images.fraction == 1]
+    assert np.abs(gone.target_probability - probabilities[gone.target.tolist()].numpy()).max() < 2e-6
+
+
+@pytest.mark.slow
+def test_summaries_agree_with_the_curves(whole):
+    out, _, path = whole
+    curves, images = _tables(path)
+    summary, differences = pd.read_csv(path / "summary.csv"), pd.read_csv(path / "differences.csv")
+    assert len(summary) == 14 and len(differences) == 7
+    for _, line in summary.iterrows():
+        part = curves[(curves.method == line.method) & (curves.order == line.order)]
+        assert line.auc_probability == pytest.approx(np.trapezoid(part.target_probability, part.fraction), abs=1e-5)
+        assert line.auc_kept == pytest.approx(np.trapezoid(part.kept, part.fraction), abs=1e-5)
+        flips = [
+            next((100 * f for f, kept in zip(one.fraction, one.kept, strict=True) if not kept), 100)
+            for _, one in images[(images.method == line.method) & (images.order == line.order)].groupby("image")
+        ]
+        assert line.flip_percent_mean == pytest.approx(np.mean(flips), abs=1e-3)
+        assert line.flip_percent_median == np.median(flips)
+    areas = summary.set_index(["method", "order"]).auc_probability
+    for _, line in differences.iterrows():
+        assert line.lerf_minus_morf == pytest.approx(areas[line.method, "lerf"] - areas[line.method, "morf"], abs=1e-5)
+    page = (path / "summary.md").read_text()
+    assert page in out and all(f"`{method}`" in page for method in METHODS)
+    assert "fa_cnn trained on shapes (50 % of the training images with removal as augmentation)" in page
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_skipped(place, whole):
+    path = whole[2]
+    before = {file.name: file.stat().st_mtime_ns for file in path.iterdir()}
+    code, out, _, _ = place.run("whole")
+    assert code == 0 and "already finished" in out
+    assert {file.name: file.stat().st_mtime_ns for file in path.iterdir()} == before
+    text = _refused(*place.run("whole", "n_images=5")[:3])
+    assert "n_images" in text and "overwrite=true" in text
+    assert {file.name: file.stat().st_mtime_ns for file in path.iterdir()} == before
+
+
+@pytest.mark.slow
+def test_the_batch_size_changes_no_table(place, whole):
+    code, _, err, path = place.run("batches", "batch_size=4", "methods=[feature_map,permutation,occlusion,random]")
+    assert code == 0, err
+    for one, other in zip(_tables(path), _tables(whole[2]), strict=True):
+        other = other[other.method.isin(one.method.unique())].reset_index(drop=True)
+        assert list(one.columns) == list(other.columns) and len(one) == len(other)
+        for column in one.columns:
+            if one[column].dtype.kind == "f" and column != "target_logit":
+                assert (one[column] - other[column]).abs().max() <= 1e-5, column
+            elif column == "target_logit":
+                assert (one[column] - other[column]).abs().max() <= 1e-4
+            else:
+                assert (one[column] == other[column]).all(), column
+
+
+@pytest.mark.slow
+def test_a_resnet_has_its_missing_methods_named_and_left_out(place):
+    words = ["orders=[morf]", "target=label", "methods=[feature_map,depth_map,grad_cam,random]"]
+    code, out, err, path = place.run("resnet", *words, model="resnet_small")
+    assert code == 0, err
+    curves, images = _tables(path)
+    assert list(curves.method.unique()) == ["grad_cam", "random"]
+    page = (path / "summary.md").read_text()
+    for method in ("feature_map", "depth_map"):
+        assert f"`{method}` is left out" in out and f"`{method}` is left out" in page
+    assert not (path / "differences.csv").exists()
+    labels = place.test.labels[torch.tensor(images.image.tolist())]
+    assert images.target.tolist() == labels.tolist()
+    with torch.inference_mode():
+        predicted = place.network("resnet_small")(place.test.images.float() / 255).argmax(1)
+    intact = images[images.fraction == 0]
+    wanted = (predicted == place.test.labels)[intact.image.tolist()].int().tolist()
+    assert intact.kept.tolist() == intact.correct.tolist() == wanted and 0 in wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imputation", ["zero", "blur", "noise"])
+def test_each_imputation_is_measured(place, imputation):
+    code, _, err, path = place.run(
+        imputation, f"imputation={imputation}", "methods=[center]", "orders=[lerf]", "n_images=3", "fractions=[0,0.5,1]"
+    )
+    assert code == 0, err
+    curves, images = _tables(path)
+    assert set(curves.imputation) == set(images.imputation) == {imputation}
+    assert f"removed pixels: {imputation}" in (path / "summary.md").read_text()
+    gone = images[images.fraction == 1].set_index("image")
+    with torch.inference_mode():
+        black = place.network()(torch.zeros(1, 3, 16, 16)).softmax(1)[0]
+    same = np.abs(gone.target_probability - black[gone.target.tolist()].numpy()).max() < 2e-6
+    assert same == (imputation == "zero")
+
+
+@pytest.mark.slow
+def test_an_image_folder_gives_its_own_positions(place, tmp_path):
+    for i, label in enumerate(place.test.labels[:20].tolist()):
+        folder = tmp_path / "test" / place.test.classes[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(place.test.images[i].permute(1, 2, 0).numpy()).save(folder / f"{i:02}.png")
+    words = ["data=image_folder", f"data.root={tmp_path}", f"data.cache={tmp_path}", "data.n_test=15"]
+    words += ["methods=[center]", "orders=[morf]", "fractions=[0,1]", "n_images=11"]
+    code, _, err, path = place.run("folder", *words)
+    assert code == 0, err
+    _, images = _tables(path)
+    config = place.data | {"name": "image_folder", "root": str(tmp_path), "cache": str(tmp_path), "image_size": None}
+    every = load_data(config | {"n_test": None}, "test")
+    rows = sorted(images.image.unique())
+    assert len(rows) == 11 and max(rows) > 14
+    intact = images[images.fraction == 0].set_index("image").loc[rows]
+    with torch.inference_mode():
+        predicted = place.network()(every.images[torch.tensor(rows)].float() / 255).argmax(1)
+    assert intact.target.tolist() == predicted.tolist()
+
+
+# ------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("word", "needles"),
+    [
+        ("methods=[foo]", ["methods=['foo']", "feature_map"]),
+        ("methods=[]", ["methods=[]"]),
+        ("orders=[morf,random]", ["orders=", "lerf"]),
+        ("fractions=[0.5,0.2]", ["fractions=[0.5, 0.2]", "rise from 0 to 1"]),
+        ("fractions=[0,0.5,0.5,1]", ["fractions="]),
+        ("fractions=[0,nan,1]", ["fractions=", "finite"]),
+        ("imputation=gray", ["imputation=gray", "blur"]),
+        ("target=labels", ["target=labels", "Did you mean label?"]),
+        ("bootstrap=99", ["bootstrap=99", "100"]),
+        ("batch_size=0", ["batch_size=0"]),
+        ("n_images=0", ["n_images=0"]),
+        ("n_images=few", ["n_images", "few"]),
+        ("method=[random]", ["method", "Did you mean methods?"]),
+        ("data=cifar", ["data=cifar", "cifar10"]),
+        ("n_images=1", ["permutation", "n_images=2"]),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(place, word, needles):
+    *answer, path = place.run("refused", word)
+    text = _refused(*answer)
+    assert all(needle in text for needle in needles), text
+    assert not (path / "DONE.json").exists()
+
+
+def test_without_a_usable_checkpoint_nothing_runs(cli, tmp_path):
+    assert "checkpoint=PATH" in _refused(*cli("benchmark-removal", f"results={tmp_path}"))
+    for name, content in (("missing.pt", None), ("text.pt", b"not a checkpoint"), ("empty.pt", b"")):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        text = _refused(*cli("benchmark-removal", f"results={tmp_path}", f"checkpoint={tmp_path / name}"))
+        assert f"checkpoint={tmp_path / name}" in text
+    assert not (tmp_path / "benchmark-removal").exists()
+
+
+def _write_folder(root, classes, size=16, grey=False):
+    shape = (size, size) if grey else (size, size, 3)
+    for name in classes:
+        (root / "test" / name).mkdir(parents=True)
+        Image.fromarray(np.full(shape, 90, np.uint8)).save(root / "test" / name / "0.png")
+    return ["data=image_folder", f"data.root={root}", f"data.cache={root / 'cache'}"]
+
+
+def test_images_of_another_size_are_refused(place, tmp_path):
+    text = _refused(*place.run("size", "data.image_size=20")[:3])
+    assert "3x16x16" in text and "3x20x20" in text
+    text = _refused(*place.run("grey", *_write_folder(tmp_path, place.test.classes, grey=True))[:3])
+    assert "1x16x16" in text
+
+
+def test_images_of_another_number_of_classes_are_refused(place, tmp_path):
+    text = _refused(*place.run("three", *_write_folder(tmp_path, "abc"))[:3])
+    assert "10 classes" in text and " 3." in text
+
+
+def test_images_of_other_classes_are_refused(place, tmp_path):
+    """As many classes as the model has, but not the same: their labels would count as right or wrong by chance."""
+    words = _write_folder(tmp_path, [f"other{i}" for i in range(10)])
+    _refused(*place.run("others", *words, "methods=[center]", "orders=[morf]", "fractions=[0,1]")[:3])
+
+
+def test_a_model_that_can_do_none_of_the_methods_is_refused(place):
+    text = _refused(*place.run("none", "methods=[feature_map,depth_map]", model="resnet_small")[:3])
+    assert "methods=['feature_map', 'depth_map']" in text and "resnet_small" in text
+
+
+def test_missing_data_is_refused(place, tmp_path):
+    text = _refused(*place.run("gone", "data=image_folder", f"data.root={tmp_path / 'gone'}")[:3])
+    assert f"data.root={tmp_path / 'gone'}" in text

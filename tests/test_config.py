@@ -1,0 +1,325 @@
+"""The configs: every file composes, every key is typed, bounded and explained."""
+
+import math
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf
+
+from fa_repro import config
+from fa_repro.attribution import METHODS
+from fa_repro.data.torchvision_sets import NAMES
+from fa_repro.errors import InputError
+
+ROOT = Path(str(files("fa_repro.configs")))
+COMMANDS = sorted(config.SCHEMAS)
+
+
+def choices(group: str, without: str = "") -> list[str]:
+    return sorted(path.stem for path in (ROOT / group).glob("*.yaml") if path.stem != without)
+
+
+def composed(command: str, *words: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    config.register()
+    with initialize_config_module("fa_repro.configs", version_base="1.3"):
+        cfg = compose(command, overrides=list(words))
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+def one_key(key: str, value: object) -> DictConfig:
+    cfg = OmegaConf.create({})
+    OmegaConf.update(cfg, key, value)
+    return cfg
+
+
+def leaves(node: DictConfig, prefix: str = "") -> set[str]:
+    found: set[str] = set()
+    for key in node:
+        inner = isinstance(node[key], DictConfig)
+        found |= leaves(node[key], f"{prefix}{key}.") if inner else {f"{prefix}{key}"}
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_composes_with_known_keys_alone(command):
+    cfg = composed(command)
+    config.check(cfg)
+    assert leaves(cfg) <= config.known_keys(config.SCHEMAS[command])
+    assert {"seed", "device", "results", "name", "overwrite"} <= set(cfg)
+    assert not OmegaConf.missing_keys(cfg)
+
+
+@pytest.mark.parametrize("model", choices("model", "from_checkpoint"))
+def test_each_model_composes(model):
+    for words in (("train", f"model={model}"), ("verify_gradcam", f"model={model}", "data=shapes")):
+        cfg = composed(*words)
+        config.check(cfg)
+        assert cfg.model.name == model
+        assert not OmegaConf.missing_keys(cfg)
+        assert leaves(cfg) <= config.known_keys(config.SCHEMAS[words[0]])
+
+
+@pytest.mark.parametrize("data", choices("data", "from_checkpoint"))
+def test_each_data_set_composes(data):
+    for command in ("train", "verify_gradcam", "benchmark_removal"):
+        cfg = composed(command, f"data={data}", *(["data.root=somewhere"] if data == "image_folder" else []))
+        config.check(cfg)
+        assert cfg.data.name == data
+        assert not OmegaConf.missing_keys(cfg)
+        assert leaves(cfg) <= config.known_keys(config.SCHEMAS[command])
+
+
+def test_every_pair_of_data_and_model_composes():
+    for data in choices("data", "from_checkpoint"):
+        for model in ("fa_cnn", "resnet18"):
+            cfg = composed("train", f"data={data}", f"model={model}")
+            assert (cfg.data.name, cfg.model.name) == (data, model)
+
+
+@pytest.mark.parametrize("trainer", choices("trainer"))
+def test_each_trainer_composes(trainer):
+    cfg = composed("train", f"trainer={trainer}")
+    config.check(cfg)
+    assert not OmegaConf.missing_keys(cfg)
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_each_experiment_composes_and_changes_the_config(experiment):
+    cfg = composed("train", f"experiment={experiment}")
+    config.check(cfg)
+    assert not OmegaConf.missing_keys(cfg)
+    assert leaves(cfg) <= config.known_keys(config.TrainConfig)
+    assert cfg != composed("train")
+
+
+def test_the_files_name_the_models_and_data_sets_that_exist():
+    assert set(choices("data")) == {*NAMES, "shapes", "image_folder", "from_checkpoint"}
+    assert composed("benchmark_removal").methods == list(METHODS)
+    assert tuple(METHODS) == config.METHODS
+
+
+@pytest.mark.parametrize(("data", "mirrors"), [("mnist", False), ("svhn", False), ("cifar10", True), ("shapes", True)])
+def test_flip_follows_the_data_set(data, mirrors):
+    assert composed("train", f"data={data}").trainer.augment.flip is mirrors
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value"),
+    [
+        ("fa_cnn_undamped", "skip", "undamped"),
+        ("fa_cnn_plain", "skip", "none"),
+        ("fa_cnn_linear_head", "head", "linear"),
+    ],
+)
+def test_an_ablation_differs_from_fa_cnn_in_one_key(model, key, value):
+    base, other = composed("train").model, composed("train", f"model={model}").model
+    assert {k for k in base if base[k] != other[k]} == {"name", key}
+    assert other[key] == value
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("train", "sed=1"),
+        ("train", "trainer.epoch=1"),
+        ("train", "trainer.augment.crops=1"),
+        ("train", "model.alpah=0.5"),
+        ("train", "n_images=3"),
+        ("report", "trainer.epochs=1"),
+    ],
+)
+def test_an_unknown_key_does_not_compose(command, word):
+    with pytest.raises(ConfigCompositionException):
+        composed(command, word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "seed=abc",
+        "overwrite=2.5",
+        "trainer.lr=fast",
+        "trainer.epochs=1.5",
+        "trainer.augment.flip=perhaps",
+        "model.blocks=[a]",
+        "model.blocks=2",
+        "model.learn_scale=[true]",
+        "data.n_train=many",
+        "data.download=sure",
+    ],
+)
+def test_a_wrong_type_does_not_compose(word):
+    with pytest.raises(ConfigCompositionException):
+        composed("train", word)
+    assert composed("train", "seed=2", "trainer.lr=1", "model.blocks=[2]", "data.n_train=7").trainer.lr == 1.0
+
+
+def test_bounds_are_about_keys_that_exist():
+    known = set().union(*(config.known_keys(schema) for schema in config.SCHEMAS.values()))
+    assert set(config._BOUNDS) <= known
+    assert not {"trainer.epoch", "alpha", "data.zzzz"} & known
+
+
+def test_known_keys_are_those_of_the_command():
+    train, report = config.known_keys(config.TrainConfig), config.known_keys(config.ReportConfig)
+    assert {"seed", "data.n_train", "model.alpha", "model.widths", "trainer.augment.removal"} <= train
+    assert {"seed", "results"} <= report
+    assert not report & {"data.n_train", "trainer.epochs", "checkpoint"}
+    assert not train & {"n_images", "checkpoint"}
+
+
+# Each key with the last value that passes and the first that does not.
+EDGES = [
+    ("seed", 0, -1),
+    ("seed", 2**31 - 1, 2**31),
+    ("device", "cuda:1", "cuda:"),
+    ("device", "cuda", "gpu"),
+    ("device", "auto", "cpu:0"),
+    ("device", "cpu", ""),
+    ("data.n_train", 1, 0),
+    ("data.n_test", 1, 0),
+    ("data.image_size", 4, 3),
+    ("data.seed", 0, -1),
+    ("model.skip", "none", "residual"),
+    ("model.head", "linear", "fc"),
+    ("model.alpha", 0.999, 1.0),
+    ("model.alpha", 0.001, 0.0),
+    ("model.maps_per_class", 1, 0),
+    ("model.unshuffle", 1, 0),
+    ("model.blocks", [1], [1, 0]),
+    ("model.blocks", [1, 2, 3], []),
+    ("model.hidden", [1, 1], [0, 1]),
+    ("model.kernels", [1, 3], [3, 2]),
+    ("model.kernels", [5], [-1]),
+    ("model.scale", 0.1, 0.0),
+    ("model.widths", [8], [8, 0]),
+    ("trainer.epochs", 1, 0),
+    ("trainer.batch_size", 2, 1),
+    ("trainer.optimizer", "sgd", "adam"),
+    ("trainer.lr", 1e-9, 0.0),
+    ("trainer.weight_decay", 0.0, -0.1),
+    ("trainer.momentum", 0.0, 1.0),
+    ("trainer.schedule", "cosine", "linear"),
+    ("trainer.warmup", 0.0, 1.0),
+    ("trainer.label_smoothing", 0.99, 1.0),
+    ("trainer.precision", "bf16", "fp16"),
+    ("trainer.memory_format", "contiguous", "nhwc"),
+    ("trainer.val_fraction", 0.0, -0.1),
+    ("trainer.val_fraction", 0.9, 1.0),
+    ("trainer.augment.crop", 0, -1),
+    ("trainer.augment.removal", 1.0, 1.1),
+    ("methods", ["random"], ["gradcam"]),
+    ("methods", ["grad_cam", "center"], []),
+    ("orders", ["lerf"], ["morf", "leaf"]),
+    ("imputation", "blur", "black"),
+    ("target", "label", "true"),
+    ("score", "probability", "softmax"),
+    ("n_images", 1, 0),
+    ("fractions", [0, 1], [0, 0.5]),
+    ("fractions", [0, 0.5, 1], [0, 0.5, 0.5, 1]),
+    ("fractions", [0.0, 0.1, 1.0], [0.1, 1.0]),
+    ("fractions", [0, 1.0], [1]),
+    ("fractions", [0, 1], []),
+    ("upsampling", "nearest", "bicubic"),
+    ("patch", 1, 0),
+    ("repeats", 1, 0),
+    ("bootstrap", 100, 99),
+    ("batch_size", 1, 0),
+]
+
+
+@pytest.mark.parametrize(("key", "good", "bad"), EDGES)
+def test_bounds_at_their_edge(key, good, bad):
+    config.check(one_key(key, good))
+    with pytest.raises(InputError, match=f"^{re.escape(key)}=.*must") as refused:
+        config.check(one_key(key, bad))
+    assert str(bad) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_every_bound_has_an_edge_here():
+    assert {key for key, _, _ in EDGES} == set(config._BOUNDS)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("key", ["trainer.lr", "model.scale", "trainer.weight_decay", "model.alpha", "some.other"])
+def test_a_number_must_be_finite(key, value):
+    with pytest.raises(InputError, match=f"^{re.escape(key)}=.*finite"):
+        config.check(one_key(key, value))
+    config.check(one_key(key, 0.5))
+
+
+def test_a_number_in_a_list_must_be_finite():
+    with pytest.raises(InputError, match=r"^fractions=.*finite"):
+        config.check(OmegaConf.create({"fractions": [0.0, math.nan, 1.0]}))
+
+
+@pytest.mark.parametrize("key", ["data.n_train", "data.image_size", "data.seed"])
+def test_nothing_given_is_within_bounds(key):
+    config.check(one_key(key, None))
+
+
+def test_a_near_word_is_offered():
+    with pytest.raises(InputError, match=r"Did you mean onecycle\?$"):
+        config.check(one_key("trainer.schedule", "one_cycle"))
+    with pytest.raises(InputError) as refused:
+        config.check(one_key("trainer.schedule", "zzzz"))
+    assert "Did you mean" not in str(refused.value)
+
+
+KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w./@ ]*):(?P<rest>.*)$")
+UNEXPLAINED = ("defaults", "name")  # what they are is Hydra's matter, or said by the file's name
+
+
+def explained(text: str) -> dict[str, bool]:
+    """Return every dotted key that has a value, and whether a comment stands beside it."""
+    found: dict[str, bool] = {}
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        match = KEY.match(line)
+        if not match:
+            continue
+        indent = len(match["indent"])
+        above = [*(pair for pair in above if pair[0] < indent), (indent, match["key"])]
+        value, _, comment = f" {match['rest']}".partition(" #")
+        if value.strip():
+            found[".".join(key for _, key in above)] = bool(comment.strip())
+    return found
+
+
+def explanations(path: Path) -> dict[str, bool]:
+    keys = explained(path.read_text())
+    top_level = path.parent == ROOT or path.parent.name == "experiment"
+    prefix = "" if top_level else f"{path.parent.name}."
+    return {prefix + key: told for key, told in keys.items() if key not in UNEXPLAINED}
+
+
+# Of the rest, from_checkpoint has a name alone, and runner has keys of Hydra's alone.
+FILES = [path for path in sorted(ROOT.rglob("*.yaml")) if path.stem not in ("from_checkpoint", "runner")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_key_is_explained_where_it_stands_or_where_it_is_first_set(path):
+    own = explanations(path)
+    assert own or path.stem == "resnet18"
+    inherited: set[str] = set()
+    if path.parent.name == "experiment" or path.stem.startswith("fa_cnn_"):
+        inherited = {key for other in FILES for key, told in explanations(other).items() if told}
+    assert [key for key, told in own.items() if not told and key not in inherited] == []
+
+
+def test_a_key_without_a_comment_is_found():
+    text = "# A file.\na: 1  # told\nb: 2\nc:\n  d: x  # told\n  e: '#'\nf: 3 #\n"
+    assert explained(text) == {"a": True, "b": False, "c.d": True, "c.e": False, "f": False}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.yaml")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_says_what_it_is_first(path):
+    lines = path.read_text().splitlines()
+    assert next(line for line in lines if not line.startswith("# @package")).startswith("# ")

@@ -1,0 +1,118 @@
+"""What stands in for a removed pixel: by hand, and the blur against scipy with renormalised borders."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from fa_repro.removal.imputation import BLUR_SIGMA, gaussian_blur, stand_in
+
+MEAN, STD = torch.tensor([0.2, 0.5, 0.9]), torch.tensor([0.05, 0.2, 0.1])
+
+
+def _images(n=2, size=16, seed=0, channels=3):
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def _stand_in(images, kind, rows=None, pool_size=None, seed=0, mean=MEAN, std=STD):
+    rows = torch.arange(len(images)) if rows is None else rows
+    return stand_in(images, kind, mean, std, rows, pool_size or len(images), seed)
+
+
+def _scipy_blur(images, sigma, renormalise=True):
+    """A Gaussian cut at 3 sigma in float64; at the borders divided by the weight that lies inside the image."""
+    reach = round(3 * sigma)
+    kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    values, weight = images.astype(np.float64), np.ones_like(images, np.float64)
+    for axis in (-2, -1):
+        values = ndimage.convolve1d(values, kernel, axis, mode="constant", cval=0.0)
+        weight = ndimage.convolve1d(weight, kernel, axis, mode="constant", cval=0.0)
+    return values / weight if renormalise else values / kernel.sum() ** 2
+
+
+def test_mean_is_the_training_sets_colour_everywhere():
+    out = _stand_in(_images(), "mean")
+    assert out.shape == (2, 3, 16, 16) and out.dtype == torch.float32
+    for channel, value in enumerate((0.2, 0.5, 0.9)):
+        assert (out[:, channel] == torch.tensor(value)).all()
+
+
+def test_zero_is_black():
+    assert torch.equal(_stand_in(_images(), "zero"), torch.zeros(2, 3, 16, 16))
+
+
+@pytest.mark.parametrize("kind", ["mean", "zero", "blur", "noise"])
+def test_every_kind_leaves_the_images_alone_and_fits_them(kind):
+    images = _images(3)
+    before = images.clone()
+    out = _stand_in(images, kind)
+    assert torch.equal(images, before) and out.shape == images.shape
+    assert out.min() >= 0 and out.max() <= 1
+    assert not torch.equal(out, images)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_blur_is_a_gaussian_of_an_eighth_of_the_side(size):
+    images = _images(2, size)
+    out = _stand_in(images, "blur").numpy()
+    np.testing.assert_allclose(out, _scipy_blur(images.numpy(), size / 8), rtol=0, atol=1e-6)
+    assert BLUR_SIGMA == 1 / 8
+    for other in (_scipy_blur(images.numpy(), size / 7), _scipy_blur(images.numpy(), size / 8, renormalise=False)):
+        assert np.abs(out - other).max() > 1e-3
+
+
+def test_blur_of_a_point_by_hand():
+    """Sigma 1 on 7x7 pixels: a point in the middle becomes the product of two cut Gaussians."""
+    images = torch.zeros(1, 1, 7, 7)
+    images[0, 0, 3, 3] = 1
+    line = np.exp(-np.array([9, 4, 1, 0, 1, 4, 9]) / 2)
+    reach = np.array([line[3 - min(3, i) : 4 + min(3, 6 - i)].sum() for i in range(7)])  # weight inside the image
+    expected = np.outer(line / reach, line / reach)
+    np.testing.assert_allclose(gaussian_blur(images, 1.0)[0, 0].numpy(), expected, rtol=0, atol=1e-7)
+
+
+def test_blur_keeps_constant_images_and_channels_apart():
+    images = torch.tensor([0.3, 0.6, 1.0]).view(1, 3, 1, 1).expand(2, 3, 16, 16)
+    assert (_stand_in(images, "blur") - images).abs().max() < 1e-6
+    one = _images(1)
+    alone = torch.cat([_stand_in(one[:, [c]], "blur") for c in range(3)], dim=1)
+    assert (_stand_in(one, "blur") - alone).abs().max() < 1e-6
+
+
+def test_noise_does_not_depend_on_the_batch():
+    images = _images(7)
+    whole = _stand_in(images, "noise")
+    for size in (1, 3):
+        parts = [_stand_in(images[rows], "noise", rows, 7) for rows in torch.arange(7).split(size)]
+        assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(_stand_in(images[[4, 2]], "noise", torch.tensor([4, 2]), 7), whole[[4, 2]])
+    assert not torch.equal(_stand_in(images[[4, 2]], "noise", torch.tensor([2, 4]), 7), whole[[4, 2]])
+
+
+def test_noise_has_its_own_seed_and_differs_between_images():
+    images = _images(3)
+    first, again, other = (_stand_in(images, "noise", seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_noise_has_the_training_sets_statistics_where_nothing_is_clipped():
+    mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.05, 0.08, 0.02])
+    out = _stand_in(torch.zeros(100, 3, 16, 16), "noise", mean=mean, std=std).double()
+    n = 100 * 256
+    assert ((out.mean((0, 2, 3)) - mean).abs() < 5 * std / n**0.5).all()
+    assert ((out.std((0, 2, 3)) - std).abs() < 5 * std / (2 * n) ** 0.5).all()
+    pixels = out[:, 0].flatten(1)
+    assert abs(np.corrcoef(pixels[:, 0], pixels[:, 1])[0, 1]) < 0.5  # pixels apart are drawn apart
+
+
+def test_noise_is_clipped_to_the_range_of_images():
+    out = _stand_in(_images(20), "noise", std=torch.full((3,), 0.5))
+    assert out.min() == 0 and out.max() == 1
+    bright = _stand_in(_images(20), "noise")[:, 2]  # mean 0.9, deviation 0.1
+    assert abs((bright == 1).float().mean() - 0.1587) < 0.02
+
+
+def test_an_unknown_kind_is_an_error():
+    with pytest.raises(ValueError, match="grey"):
+        _stand_in(_images(), "grey")

@@ -1,0 +1,342 @@
+"""Percent pixels removed on a linear model, against a loop in plain Python and two other definitions of the metric."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fa_repro.attribution import METHODS, Context
+from fa_repro.removal import measure, per_image_table
+from fa_repro.removal.curves import removal_readings, removed_counts
+from fa_repro.removal.imputation import stand_in
+from fa_repro.removal.ranking import rank_pixels, tie_break
+from fa_repro.removal.statistics import area
+
+SIDE, CHANNELS, CLASSES, N = 4, 2, 3, 7
+P = SIDE * SIDE
+MEAN, STD = torch.tensor([0.4, 0.6]), torch.tensor([0.2, 0.1])
+ORDERS = ("morf", "lerf")
+IMPUTATIONS = ("mean", "zero", "blur", "noise")
+EVERY_PIXEL = [i / P for i in range(P + 1)]
+
+
+class Linear(nn.Module):
+    """Logits linear in the pixels, with everything that the seven methods ask of a model."""
+
+    def __init__(self):
+        super().__init__()
+        generator = torch.Generator().manual_seed(11)
+        self.weights = torch.randn(CLASSES, CHANNELS, SIDE, SIDE, generator=generator)
+        self.bias = torch.randn(CLASSES, generator=generator)
+        self.last_feature_layer = nn.Identity()
+
+    def forward(self, images):
+        return (self.last_feature_layer(images)[:, None] * self.weights).sum((2, 3, 4)) + self.bias
+
+    def class_maps(self, images):
+        return (images[:, None] * self.weights).sum(2)
+
+    def depth_maps(self, images, upsampling):
+        return self.class_maps(images) + self.bias[:, None, None]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Linear().eval()
+
+
+@pytest.fixture(scope="module")
+def images():
+    shape = (N, CHANNELS, SIDE, SIDE)
+    return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(12), dtype=torch.uint8)
+
+
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0])
+
+
+def _measure(model, images, **changed):
+    settings = {"methods": list(METHODS), "orders": ORDERS, "fractions": EVERY_PIXEL, "imputation": "zero"}
+    settings |= {"target": "predicted", "mean": MEAN, "std": STD, "context": Context(patch=2, repeats=2, seed=5)}
+    return measure(model, images, LABELS[: len(images)], **(settings | changed))
+
+
+def _stand_ins(images, imputation, seed=5):
+    return stand_in(images.float() / 255, imputation, MEAN, STD, torch.arange(len(images)), len(images), seed)
+
+
+def _positions(values, order, ties):
+    """Return the order in which the pixels of a flat map go, in plain Python."""
+    place = {position: i for i, position in enumerate(ties)}
+    sign = -1 if order == "morf" else 1
+    return sorted(range(len(values)), key=lambda p: (sign * values[p], place[p]))
+
+
+def _plain_logits(model, flat):
+    """Return the linear model's logits of an image as lists of channels, in float64 sums of plain Python."""
+    logits = []
+    for k in range(CLASSES):
+        weights = model.weights[k].flatten(1).tolist()
+        products = [w * v for ws, vs in zip(weights, flat, strict=True) for w, v in zip(ws, vs, strict=True)]
+        logits.append(math.fsum(products) + float(model.bias[k]))
+    return logits
+
+
+def _plain_curve(model, image, instead, target, positions):
+    """Remove pixel after pixel; return the target's probability, its logit and the prediction at 0 ... P removed."""
+    flat, other = image.flatten(1).tolist(), instead.flatten(1).tolist()
+    curve = []
+    for step in range(len(positions) + 1):
+        logits = _plain_logits(model, flat)
+        weights = [math.exp(value) for value in logits]
+        curve.append((weights[target] / sum(weights), logits[target], logits.index(max(logits))))
+        if step < len(positions):
+            for channel, new in zip(flat, other, strict=True):
+                channel[positions[step]] = new[positions[step]]
+    return curve
+
+
+def _maps(model, images, method, targets):
+    context = Context(colour=MEAN, pool=images, rows=torch.arange(len(images)), patch=2, repeats=2, seed=5)
+    return METHODS[method](model, images.float() / 255, targets, context)
+
+
+@pytest.mark.parametrize("imputation", IMPUTATIONS)
+def test_every_step_is_that_of_a_plain_loop(model, images, imputation):
+    measured = _measure(model, images, imputation=imputation)
+    instead = _stand_ins(images, imputation)
+    ties = tie_break(P, 5).tolist()
+    assert measured.probability.shape == (len(METHODS), 2, P + 1, N)
+    for m, method in enumerate(METHODS):
+        maps = _maps(model, images, method, torch.from_numpy(measured.targets)).flatten(1).tolist()
+        for o, order in enumerate(ORDERS):
+            for i in range(N):
+                positions = _positions(maps[i], order, ties)
+                curve = _plain_curve(model, images[i].float() / 255, instead[i], measured.targets[i], positions)
+                probability, logit, prediction = (np.array(values) for values in zip(*curve, strict=True))
+                assert np.abs(measured.probability[m, o, :, i] - probability).max() < 1e-6
+                assert np.abs(measured.logit[m, o, :, i] - logit).max() < 1e-5
+                assert (measured.prediction[m, o, :, i] == prediction).all()
+
+
+def test_the_plain_loop_tells_other_orders_apart(model, images):
+    measured = _measure(model, images, methods=["feature_map"])
+    maps = _maps(model, images, "feature_map", torch.from_numpy(measured.targets)).flatten(1).tolist()
+    positions = _positions(maps[0], "morf", range(P))
+    positions[3], positions[4] = positions[4], positions[3]  # two neighbours in the order, exchanged
+    curve = _plain_curve(model, images[0].float() / 255, torch.zeros(CHANNELS, SIDE, SIDE), 0, positions)
+    assert np.abs(measured.logit[0, 0, :, 0] - [logit for _, logit, _ in curve]).max() > 1e-3
+
+
+@pytest.mark.parametrize("imputation", IMPUTATIONS)
+def test_end_points_are_the_intact_and_the_imputed_image_for_every_method(model, images, imputation):
+    measured = _measure(model, images, imputation=imputation, fractions=[0, 0.5, 1])
+    with torch.inference_mode():
+        ends = [model(x).softmax(1).numpy() for x in (images.float() / 255, _stand_ins(images, imputation))]
+    for place, probabilities in ((0, ends[0]), (2, ends[1])):
+        expected = probabilities[np.arange(N), measured.targets]
+        assert np.abs(measured.probability[:, :, place] - expected).max() < 1e-6
+        assert (measured.prediction[:, :, place] == probabilities.argmax(1)).all()
+    assert np.ptp(measured.probability[:, :, 1], axis=0).max() > 0.01  # in between methods differ
+    assert measured.kept[:, :, 0].all()
+
+
+def test_counts_are_exactly_rounded():
+    fractions = [i / 20 for i in range(21)]
+    for positions in (16, 784, 1024, 9216):
+        expected = [round(Fraction(i, 20) * positions) for i in range(21)]
+        assert removed_counts(fractions, positions) == expected
+    assert removed_counts(fractions, 1024)[:4] == [0, 51, 102, 154]
+    assert removed_counts(fractions, 1024)[:4] != [math.floor(f * 1024) for f in fractions[:4]]
+
+
+def test_exactly_so_many_pixels_are_gone(images):
+    seen = []
+
+    class Spy(Linear):
+        def forward(self, x):
+            seen.append((x == 0).all(1).flatten(1).sum(1))
+            return super().forward(x)
+
+    fractions = [0, 0.1, 0.35, 0.8, 1]
+    maps = torch.rand(N, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    whole = (images.float() / 255).clamp_min(0.1)
+    ranks = [rank_pixels(maps, order, tie_break(P, 0)) for order in ORDERS]
+    counts = removed_counts(fractions, P)
+    assert counts == [0, 2, 6, 13, 16]
+    read = removal_readings(Spy().eval(), whole, torch.zeros_like(whole), LABELS, ranks, counts)
+    assert [gone.unique().tolist() for gone in seen] == [[0], [16], [2], [6], [13], [2], [6], [13]]
+    assert len(read) == 2 and read[0].probability.shape == (5, N)
+
+
+def test_fractions_are_reported_after_rounding_to_whole_pixels(model, images):
+    measured = _measure(model, images, methods=["center"], fractions=[0, 0.1, 0.35, 1])
+    assert measured.fractions.tolist() == [0, 2 / 16, 6 / 16, 1]
+
+
+def test_ticks_add_up_to_the_images_read(model, images):
+    ticks = []
+    context = Context(patch=2, repeats=1, batch_size=3)
+    methods = ["center", "random", "feature_map"]
+    _measure(model, images, methods=methods, fractions=[0, 0.25, 0.5, 1], context=context, tick=ticks.append)
+    assert sum(ticks) == N * (3 * 2 * 2 + 2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_the_batch_size_changes_nothing(model, images, batch_size):
+    for imputation in ("noise", "blur"):
+        whole, part = (
+            _measure(model, images, imputation=imputation, context=Context(patch=2, repeats=2, seed=5, batch_size=size))
+            for size in (500, batch_size)
+        )
+        assert np.abs(whole.probability - part.probability).max() < 1e-6
+        assert np.abs(whole.logit - part.logit).max() < 1e-5
+        for field in ("prediction", "targets", "labels", "degenerate", "fractions"):
+            assert np.array_equal(getattr(whole, field), getattr(part, field))
+
+
+def test_the_seed_changes_the_random_control_and_the_noise_alone(model, images):
+    runs = [_measure(model, images, context=Context(patch=2, repeats=2, seed=seed)) for seed in (5, 6)]
+    changed = np.abs(runs[0].probability - runs[1].probability).max(axis=(1, 2, 3)) > 1e-4
+    assert {name for name, c in zip(METHODS, changed, strict=True) if c} >= {"random", "permutation", "center"}
+    assert not changed[list(METHODS).index("feature_map")]
+    noise = [
+        _measure(model, images, methods=["feature_map"], imputation="noise", context=Context(seed=s)) for s in (5, 6)
+    ]
+    assert np.abs(noise[0].probability - noise[1].probability).max() > 1e-3
+
+
+def test_targets_are_predictions_or_labels(model, images):
+    with torch.inference_mode():
+        predicted = model(images.float() / 255).argmax(1)
+    assert (predicted != LABELS).any()
+    by_prediction = _measure(model, images, methods=["feature_map"])
+    by_label = _measure(model, images, methods=["feature_map"], target="label")
+    assert by_prediction.targets.tolist() == predicted.tolist()
+    assert by_label.targets.tolist() == LABELS.tolist() == by_label.labels.tolist() == by_prediction.labels.tolist()
+    probabilities = (images.float() / 255)[:, None].mul(model.weights).sum((2, 3, 4)).add(model.bias).softmax(1)
+    expected = probabilities[torch.arange(N), LABELS].numpy()
+    assert np.abs(by_label.probability[0, 0, 0] - expected).max() < 1e-6
+    assert by_label.kept[0, 0, 0].tolist() == (predicted == LABELS).tolist()
+
+
+def test_constant_maps_are_reported(model, images):
+    constant = Linear().eval()
+    constant.weights = torch.ones_like(model.weights)
+    grey = torch.full_like(images, 100)
+    measured = _measure(constant, grey, methods=["feature_map", "random"])
+    assert measured.degenerate.tolist() == [[True] * N, [False] * N]
+    assert not _measure(model, images).degenerate.all(axis=1).any()
+
+
+# --------------------------------------------------------------------- other definitions of the same metric
+
+
+def _probability(model, flat, target):
+    with torch.inference_mode():
+        return float(model(torch.from_numpy(flat.reshape(1, CHANNELS, SIDE, SIDE))).softmax(1)[0, target])
+
+
+def _rise_deletion(model, image, target, saliency):
+    """RISE's deletion metric: P steps of one pixel, each score taken before its edit; removed pixels are 0."""
+    order = np.flip(np.argsort(saliency.reshape(-1)))
+    current, finish = image.reshape(CHANNELS, P).copy(), np.zeros((CHANNELS, P), np.float32)
+    scores = np.empty(P + 1)
+    for i in range(P + 1):
+        scores[i] = _probability(model, current, target)
+        if i < P:
+            current[:, order[i]] = finish[:, order[i]]
+    return (scores.sum() - scores[0] / 2 - scores[-1] / 2) / P
+
+
+def _stepwise_deletion(model, image, target, saliency, steps):
+    """torch-cam's: ceil(P / steps) whole pixels a step, both end points, trapezoids over the true fractions."""
+    order = np.argsort(-saliency.reshape(-1))
+    step = math.ceil(P / steps)
+    counts = [*range(0, P, step), P]
+    scores = []
+    for count in counts:
+        current = image.reshape(CHANNELS, P).copy()
+        current[:, order[:count]] = 0
+        scores.append(_probability(model, current, target))
+    widths = np.diff(counts) / P
+    return float(sum(w * (a + b) / 2 for w, a, b in zip(widths, scores, scores[1:], strict=False))), counts
+
+
+@pytest.mark.parametrize("method", ["feature_map", "occlusion", "random"])
+def test_area_is_rises_deletion_score(model, images, method):
+    measured = _measure(model, images, methods=[method])
+    areas = area(measured.probability[0, 0], measured.fractions)
+    maps = _maps(model, images, method, torch.from_numpy(measured.targets)).numpy()
+    if method == "occlusion":  # RISE breaks ties its own way
+        maps = _break_ties(maps)
+    values = images.float().numpy() / 255
+    expected = [_rise_deletion(model, values[i], measured.targets[i], maps[i]) for i in range(N)]
+    assert np.abs(areas - expected).max() < 1e-5
+    reversed_order = [_rise_deletion(model, values[i], measured.targets[i], -maps[i]) for i in range(N)]
+    assert np.abs(areas - reversed_order).max() > 1e-3
+
+
+def _break_ties(maps):
+    place = np.empty(P)
+    place[tie_break(P, 5).numpy()] = np.arange(P)
+    ranks = [np.lexsort((place, -one.reshape(-1))).argsort() for one in maps]
+    return -np.array(ranks, np.float32).reshape(maps.shape)
+
+
+@pytest.mark.parametrize("steps", [4, 5, 6, 16])
+def test_area_is_torch_cams_deletion_score(model, images, steps):
+    values = images.float().numpy() / 255
+    with torch.inference_mode():
+        targets = model(images.float() / 255).argmax(1)
+    maps = _maps(model, images, "feature_map", targets).numpy()
+    expected = [_stepwise_deletion(model, values[i], targets[i], maps[i], steps) for i in range(N)]
+    counts = expected[0][1]
+    measured = _measure(model, images, methods=["feature_map"], fractions=[count / P for count in counts])
+    areas = area(measured.probability[0, 0], measured.fractions)
+    assert np.abs(areas - [value for value, _ in expected]).max() < 1e-5
+    other = [_stepwise_deletion(model, values[i], targets[i], np.roll(maps[i], 1), steps)[0] for i in range(N)]
+    assert np.abs(areas - other).max() > 1e-3
+
+
+def test_steps_of_unequal_width_need_their_true_fractions(model, images):
+    measured = _measure(model, images, methods=["feature_map"], fractions=[count / P for count in (0, 7, 14, 16)])
+    areas = [area(measured.probability[0, 0], f) for f in (measured.fractions, np.linspace(0, 1, 4))]
+    assert np.abs(areas[0] - areas[1]).max() > 1e-3
+
+
+def test_removing_least_relevant_first_or_at_random_gives_another_area(model, images):
+    measured = _measure(model, images, methods=["feature_map", "random"])
+    morf, lerf = (area(measured.probability[0, o], measured.fractions) for o in (0, 1))
+    chance = area(measured.probability[1, 0], measured.fractions)
+    assert (morf < lerf).all()
+    assert morf.mean() < chance.mean() < lerf.mean()
+
+
+# ------------------------------------------------------------------------------------- the table of images
+
+
+def test_per_image_table_has_a_line_for_each_reading(model, images):
+    measured = _measure(model, images, methods=["random", "feature_map"], fractions=[0, 0.3, 1], target="label")
+    rows = np.array([100, 3, 50, 7, 8, 9, 42])
+    table = per_image_table(measured, rows, "zero")
+    assert len(table) == 2 * 2 * 3 * N
+    assert not table.duplicated(["image", "method", "order", "fraction"]).any()
+    for m, method in enumerate(("random", "feature_map")):
+        for o, order in enumerate(ORDERS):
+            for f, fraction in enumerate((0, 0.3125, 1)):
+                part = table[(table.method == method) & (table.order == order) & (table.fraction == fraction)]
+                part = part.set_index("image").loc[rows]
+                assert np.abs(part.target_probability - measured.probability[m, o, f]).max() <= 5e-7
+                assert np.abs(part.target_logit - measured.logit[m, o, f]).max() <= 5.1e-6
+                assert part.target.tolist() == LABELS.tolist()
+                assert part.kept.tolist() == (measured.prediction[m, o, f] == measured.targets).astype(int).tolist()
+                assert part.correct.tolist() == (measured.prediction[m, o, f] == measured.labels).astype(int).tolist()
+    assert (table.imputation == "zero").all()
+
+
+def test_maps_are_timed(model, images):
+    measured = _measure(model, images, methods=["center", "permutation"])
+    assert (measured.seconds > 0).all() and measured.seconds.shape == (2,)

@@ -1,0 +1,319 @@
+"""Areas, flips and bootstrap intervals by hand, and the tables made of them on fabricated readings."""
+
+import numpy as np
+import pytest
+
+from fa_repro.removal import Bootstrap, Measured
+from fa_repro.removal.statistics import area, percent_until_flip
+from fa_repro.removal.summary import curves_table, difference_table, summary_markdown, summary_table, warnings
+
+FRACTIONS = np.array([0.0, 0.5, 1.0])
+
+
+# ----------------------------------------------------------------------------------------- areas and flips
+
+
+def test_area_by_hand():
+    assert area(np.array([1.0, 0.5, 0.0]), FRACTIONS) == 0.5
+    assert area(np.array([1.0, 0.0, 0.0]), FRACTIONS) == 0.25
+    assert area(np.array([0.7, 0.7, 0.7]), FRACTIONS) == pytest.approx(0.7, abs=1e-15)
+    # Widths 0.1, 0.3 and 0.6: 0.1 * 0.75 + 0.3 * 0.375 + 0.6 * 0.125.
+    assert area(np.array([1.0, 0.5, 0.25, 0.0]), np.array([0, 0.1, 0.4, 1])) == pytest.approx(0.2625, abs=1e-15)
+
+
+def test_area_of_many_curves_is_that_of_each():
+    curves, fractions = np.random.default_rng(0).random((5, 3, 2)), np.array([0, 0.2, 0.3, 0.7, 1])
+    areas = area(curves, fractions)
+    assert areas.shape == (3, 2)
+    for i in range(3):
+        for j in range(2):
+            assert areas[i, j] == pytest.approx(np.trapezoid(curves[:, i, j], fractions), abs=1e-12)
+    assert np.abs(areas - curves.mean(0)).max() > 0.01  # the widths count
+
+
+def test_percent_until_flip_by_hand():
+    kept = np.array([[1, 1, 1, 0, 1], [1, 0, 1, 0, 1], [1, 1, 0, 0, 1], [1, 0, 0, 1, 0]], bool)
+    fractions = np.array([0, 0.25, 0.5, 1.0])
+    #                                           never, then: comes back, late, at once, at the last step
+    assert percent_until_flip(kept, fractions).tolist() == [100, 25, 50, 0, 100]
+    assert percent_until_flip(~kept, fractions).tolist() == [0, 0, 0, 100, 0]
+
+
+# ---------------------------------------------------------------------------------------------- bootstrap
+
+
+def test_mean_and_interval_are_those_of_the_normal_approximation():
+    values = np.random.default_rng(1).normal(3.0, 2.0, 400)
+    value, low, high = Bootstrap(400, 4000, 0).mean(values)
+    half = 1.96 * values.std() / 20
+    assert value == pytest.approx(values.mean(), abs=1e-12)
+    assert low == pytest.approx(value - half, abs=0.08 * half)
+    assert high == pytest.approx(value + half, abs=0.08 * half)
+
+
+def test_interval_contains_the_mean_and_shrinks_with_n():
+    widths = []
+    for n in (20, 80, 320):
+        values = np.random.default_rng(n).normal(0, 1, n)
+        interval = Bootstrap(n, 1000, 0).interval(values)
+        assert interval.low < interval.value < interval.high
+        assert interval.value == pytest.approx(values.mean(), abs=1e-15)
+        widths.append((interval.high - interval.low) / values.std())
+    assert widths[0] / widths[1] == pytest.approx(2, abs=0.25)
+    assert widths[1] / widths[2] == pytest.approx(2, abs=0.25)
+
+
+def test_about_95_percent_of_intervals_cover_the_truth():
+    n, repeats = 60, 500
+    samples = np.random.default_rng(2).normal(1.5, 1.0, (n, repeats))
+    covered = halved = 0
+    for i in range(5):  # each bootstrap judges a fifth of the samples
+        value, low, high = Bootstrap(n, 800, i).mean(samples[:, i::5])
+        covered += ((low <= 1.5) & (high >= 1.5)).sum()
+        halved += ((value + (low - value) / 2 <= 1.5) & (value + (high - value) / 2 >= 1.5)).sum()
+    assert 0.90 <= covered / repeats <= 0.98
+    assert halved / repeats < 0.8  # intervals of half the width are told apart
+
+
+def test_columns_are_judged_by_the_same_resamples():
+    bootstrap = Bootstrap(30, 300, 0)
+    values = np.random.default_rng(3).random((30, 4, 2))
+    whole = bootstrap.mean(values)
+    assert whole.shape == (3, 4, 2)
+    for i in range(4):
+        for j in range(2):
+            np.testing.assert_allclose(whole[:, i, j], bootstrap.mean(values[:, i, j]), rtol=0, atol=1e-14)
+
+
+def test_identical_arrays_differ_by_exactly_nothing():
+    values = np.random.default_rng(4).random(50)
+    bootstrap = Bootstrap(50, 500, 0)
+    assert bootstrap.interval(values - values.copy()) == (0, 0, 0)
+    ratio = bootstrap.ratio(values, values.copy())
+    assert ratio == (1, 1, 1)
+    # Judged apart, their difference would have an interval of some width.
+    apart = Bootstrap(50, 500, 1).mean(values)[1] - bootstrap.mean(values)[2]
+    assert apart < -0.01
+
+
+def test_pairing_narrows_the_interval_of_a_difference():
+    generator = np.random.default_rng(5)
+    hard = generator.normal(0, 1, 100)
+    one, two = hard + generator.normal(0.1, 0.05, 100), hard + generator.normal(0, 0.05, 100)
+    bootstrap = Bootstrap(100, 1000, 0)
+    paired = bootstrap.interval(one - two)
+    assert paired.low > 0.05 and paired.high < 0.15
+    alone = bootstrap.interval(one)
+    assert alone.high - alone.low > 5 * (paired.high - paired.low)
+
+
+def test_ratio_is_that_of_the_means_by_hand():
+    above, below = np.array([1.0, 2.0, 3.0]), np.array([4.0, 4.0, 1.0])
+    bootstrap = Bootstrap(3, 500, 0)
+    ratio = bootstrap.ratio(above, below)
+    assert ratio.value == pytest.approx(6 / 9, abs=1e-15)
+    assert ratio.value != pytest.approx((above / below).mean(), abs=0.1)
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.low >= 0.25 - 1e-12 and ratio.high <= 3 + 1e-12  # all resamples of one image: 1/4, 2/4 or 3/1
+    double = bootstrap.ratio(2 * above, above)
+    assert double == pytest.approx((2, 2, 2), abs=1e-12)
+
+
+def test_median_by_hand():
+    values = np.array([100.0, 10.0, 20.0, 100.0, 30.0])
+    median = Bootstrap(5, 400, 0).median(values)
+    assert median.value == 30
+    assert 10 <= median.low <= 30 <= median.high <= 100
+    assert median.low < median.high
+    assert set(median[1:]) <= {10.0, 20.0, 30.0, 100.0}
+    assert Bootstrap(4, 400, 0).median(np.full(4, 7.0)) == (7, 7, 7)
+
+
+def test_bootstrap_is_seeded():
+    values = np.random.default_rng(6).random(40)
+    for figure in (lambda b: b.interval(values), lambda b: b.median(values), lambda b: b.ratio(values, values**2)):
+        first, again, other = (figure(Bootstrap(40, 200, seed)) for seed in (0, 0, 1))
+        assert first == again != other
+        assert first.value == other.value
+
+
+def test_one_image_has_an_interval_of_no_width():
+    assert Bootstrap(1, 100, 0).interval(np.array([0.3])) == pytest.approx((0.3, 0.3, 0.3))
+
+
+# ------------------------------------------------------------------------------------------------- tables
+
+METHODS = ("feature_map", "occlusion", "random")
+# Of two images, at 0, 50 and 100 % removed; areas by hand beside them.
+PROBABILITY = np.array(
+    [
+        [[[1.0, 0.8], [0.2, 0.4], [0.0, 0.2]], [[1.0, 0.8], [0.9, 0.8], [0.0, 0.2]]],  # 0.35 0.45; 0.70 0.65
+        [[[1.0, 0.8], [0.4, 0.2], [0.0, 0.2]], [[1.0, 0.8], [0.6, 0.8], [0.0, 0.2]]],  # 0.45 0.35; 0.55 0.65
+        [[[1.0, 0.8], [0.5, 0.5], [0.0, 0.2]], [[1.0, 0.8], [0.5, 0.5], [0.0, 0.2]]],  # 0.50 0.50; 0.50 0.50
+    ]
+)
+PREDICTION = np.array(
+    [
+        [[[0, 1], [1, 1], [1, 0]], [[0, 1], [0, 1], [1, 2]]],  # kept: 100 and 110; 110 and 110
+        [[[0, 1], [0, 0], [0, 0]], [[0, 1], [0, 1], [0, 1]]],  # kept: 111 and 100; 111 and 111
+        [[[0, 1], [2, 2], [0, 1]], [[0, 1], [2, 2], [0, 1]]],  # kept: 101 and 101
+    ]
+)
+
+
+def _measured(**changed):
+    fields = {
+        "methods": METHODS,
+        "orders": ("morf", "lerf"),
+        "fractions": FRACTIONS,
+        "targets": np.array([0, 1]),
+        "labels": np.array([0, 2]),
+        "probability": PROBABILITY,
+        "logit": PROBABILITY,
+        "prediction": PREDICTION,
+        "degenerate": np.zeros((3, 2), bool),
+        "seconds": np.array([0.5, 2.0, 0.0]),
+    }
+    return Measured(**(fields | changed))
+
+
+@pytest.fixture
+def bootstrap():
+    return Bootstrap(2, 200, 0)
+
+
+def _lines(table, column):
+    keys = [key for key in ("method", "order") if key in table]
+    return {tuple(line[key] for key in keys): line[column] for _, line in table.iterrows()}
+
+
+def test_curves_table_by_hand(bootstrap):
+    table = curves_table(_measured(), bootstrap, "mean")
+    figure = ["target_probability", "target_probability_low", "target_probability_high"]
+    assert list(table.columns) == ["method", "order", "imputation", "fraction", *figure, "kept", "accuracy", "n"]
+    assert len(table) == 3 * 2 * 3 and set(table.imputation) == {"mean"} and set(table.n) == {2}
+    part = table[(table.method == "feature_map") & (table.order == "morf")]
+    assert part.fraction.tolist() == [0, 0.5, 1]
+    assert part.target_probability.tolist() == pytest.approx([0.9, 0.3, 0.1], abs=1e-12)
+    assert part.target_probability_low.tolist() == pytest.approx([0.8, 0.2, 0.0], abs=1e-12)
+    assert part.target_probability_high.tolist() == pytest.approx([1.0, 0.4, 0.2], abs=1e-12)
+    assert part.kept.tolist() == [1, 0.5, 0]
+    assert part.accuracy.tolist() == [0.5, 0, 0]
+    other = table[(table.method == "feature_map") & (table.order == "lerf")]
+    assert other.target_probability.tolist() == pytest.approx([0.9, 0.85, 0.1], abs=1e-12)
+    assert other.kept.tolist() == [1, 1, 0] and other.accuracy.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_summary_table_by_hand(bootstrap):
+    degenerate = np.array([[False, True], [False, False], [True, True]])
+    table = summary_table(_measured(degenerate=degenerate), bootstrap, "blur")
+    assert set(table.imputation) == {"blur"} and set(table.n) == {2}
+    morf, lerf = "morf", "lerf"
+    expected = {
+        "auc_probability": [0.4, 0.675, 0.4, 0.6, 0.5, 0.5],
+        "auc_kept": [0.5, 0.75, 0.625, 1.0, 0.5, 0.5],
+        "flip_percent_mean": [75, 100, 75, 100, 50, 50],
+        "flip_percent_median": [75, 100, 75, 100, 50, 50],
+        "degenerate_maps": [1, 1, 0, 0, 2, 2],
+        "seconds": [0.5, 0.5, 2, 2, 0, 0],
+    }
+    keys = [(method, order) for method in METHODS for order in (morf, lerf)]
+    for column, values in expected.items():
+        assert _lines(table, column) == pytest.approx(dict(zip(keys, values, strict=True)), abs=1e-12), column
+    low, high = _lines(table, "auc_probability_low"), _lines(table, "auc_probability_high")
+    assert (low["feature_map", morf], high["feature_map", morf]) == pytest.approx((0.35, 0.45), abs=1e-12)
+    assert (low["random", lerf], high["random", lerf]) == pytest.approx((0.5, 0.5), abs=1e-12)
+
+
+def test_difference_table_by_hand(bootstrap):
+    table = difference_table(_measured(), bootstrap)
+    assert table.method.tolist() == ["feature_map", "occlusion", "random"]  # from the largest down
+    assert table.lerf_minus_morf.tolist() == pytest.approx([0.275, 0.2, 0.0], abs=1e-12)
+    assert table.lerf_minus_morf_low.tolist() == pytest.approx([0.2, 0.1, 0.0], abs=1e-12)
+    assert table.lerf_minus_morf_high.tolist() == pytest.approx([0.35, 0.3, 0.0], abs=1e-12)
+    assert set(table.reference) == {"feature_map"} and set(table.n) == {2}
+    assert table.minus_reference.tolist() == pytest.approx([0, -0.075, -0.275], abs=1e-12)
+    assert table.minus_reference_low.tolist() == pytest.approx([0, -0.25, -0.35], abs=1e-12)
+    assert table.minus_reference_high.tolist() == pytest.approx([0, 0.1, -0.2], abs=1e-12)
+    assert table.won.tolist()[1:] == [0.5, 0.0] and np.isnan(table.won[0])
+    assert table.share_of_occlusion.tolist() == pytest.approx([1.375, 1.0, 0.0], abs=1e-12)
+    assert table.control.tolist() == [False, False, True]
+
+
+def test_difference_table_does_not_care_which_order_comes_first(bootstrap):
+    turned = _measured(orders=("lerf", "morf"), probability=PROBABILITY[:, ::-1], prediction=PREDICTION[:, ::-1])
+    one, two = (difference_table(m, bootstrap) for m in (_measured(), turned))
+    assert one.equals(two)
+    swapped = _measured(orders=("lerf", "morf"))  # names without their readings: every sign turns
+    assert difference_table(swapped, bootstrap).lerf_minus_morf.max() == 0
+
+
+def test_without_feature_map_the_first_method_is_the_reference(bootstrap):
+    part = {name: getattr(_measured(), name)[1:] for name in ("probability", "prediction", "degenerate", "seconds")}
+    table = difference_table(_measured(methods=("grad_cam", "random"), **part), bootstrap)
+    assert set(table.reference) == {"grad_cam"}
+    assert "share_of_occlusion" not in table
+
+
+def test_no_difference_table_without_both_orders(bootstrap):
+    for o, order in enumerate(("morf", "lerf")):
+        part = _measured(orders=(order,), probability=PROBABILITY[:, o : o + 1], prediction=PREDICTION[:, o : o + 1])
+        assert difference_table(part, bootstrap) is None
+        summary = summary_table(part, bootstrap, "mean")
+        assert len(summary) == 3 and warnings(summary, None) == []
+
+
+def test_a_clean_table_warns_of_nothing(bootstrap):
+    measured = _measured()
+    assert warnings(summary_table(measured, bootstrap, "mean"), difference_table(measured, bootstrap)) == []
+
+
+def test_a_control_with_the_lower_morf_area_is_named_with_what_it_beats(bootstrap):
+    probability = PROBABILITY.copy()
+    probability[2, 0, 1] = 0.27  # random, MoRF: area 0.385; LeRF as low, so that its difference stays nothing
+    probability[2, 1, 1] = 0.27
+    probability[0, 0, 1] -= 0.1  # feature_map, MoRF: area 0.35
+    measured = _measured(probability=probability)
+    found = warnings(summary_table(measured, bootstrap, "mean"), difference_table(measured, bootstrap))
+    assert len(found) == 1
+    assert "MoRF alone does not rank" in found[0]
+    assert "`random`" in found[0] and "(0.385)" in found[0] and "`occlusion` (0.400)" in found[0]
+    assert "feature_map" not in found[0]
+
+
+def test_a_control_that_is_not_beaten_in_the_difference_is_named(bootstrap):
+    probability = PROBABILITY.copy()
+    probability[2, 1, 1] = 0.95  # random, LeRF: area 0.725, so 0.225 more than MoRF: above occlusion's 0.2
+    measured = _measured(probability=probability)
+    found = warnings(summary_table(measured, bootstrap, "mean"), difference_table(measured, bootstrap))
+    assert len(found) == 1
+    assert "`random` is not beaten in LeRF - MoRF by `occlusion`." in found[0]
+
+
+def test_degenerate_maps_are_named_once_for_each_method(bootstrap):
+    measured = _measured(degenerate=np.array([[False, False], [False, True], [False, False]]))
+    found = warnings(summary_table(measured, bootstrap, "mean"), difference_table(measured, bootstrap))
+    assert len(found) == 1
+    assert "`occlusion`: 1 of 2 maps are degenerate" in found[0]
+
+
+def test_the_page_shows_conditions_notes_and_both_tables(bootstrap):
+    measured = _measured(degenerate=np.array([[True, False], [False, False], [False, False]]))
+    summary, differences = summary_table(measured, bootstrap, "mean"), difference_table(measured, bootstrap)
+    page = summary_markdown("Title", "the conditions", summary, differences, ["`depth_map` is left out."])
+    assert page.startswith("# Title\n\nthe conditions\n\n- ")
+    assert "`feature_map`: 1 of 2 maps are degenerate" in page and "- `depth_map` is left out." in page
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == 3 + 6
+    assert rows[0][:2] == ["| `feature_map`", "0.275 [0.200, 0.350]"] and rows[0][2:4] == ["–", "–"]
+    assert rows[1][2:4] == ["-0.075 [-0.250, 0.100]", "50 %"] and rows[1][4].startswith("1.00 [1.00, 1.00]")
+    assert rows[2][0] == "| `random` (control)"
+    assert rows[3][:4] == ["| `feature_map`", "morf", "0.400 [0.350, 0.450]", "0.500 [0.250, 0.750]"]
+    assert {len(row) for row in rows[:3]} == {5} and {len(row) for row in rows[3:]} == {8}
+
+
+def test_the_page_of_one_order_has_one_table(bootstrap):
+    part = _measured(orders=("morf",), probability=PROBABILITY[:, :1], prediction=PREDICTION[:, :1])
+    page = summary_markdown("T", "c", summary_table(part, bootstrap, "mean"), None, [])
+    assert page.count("\n| --- |") == 1 and page.count("\n| `") == 3
+    assert "LeRF − MoRF" not in page and "degenerate (" not in page

@@ -1,0 +1,377 @@
+"""The run directory: skip, resume, refuse or replace; whole files or none; what a run leaves behind."""
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+import fa_repro
+from fa_repro import rundir
+from fa_repro.errors import InputError
+from fa_repro.rundir import RunDir, default_name, digest, replacing
+
+
+@pytest.fixture
+def config(tmp_path):
+    def make(**changes):
+        cfg = OmegaConf.create(
+            {
+                "seed": 4,
+                "device": "cpu",
+                "results": str(tmp_path / "results"),
+                "name": None,
+                "overwrite": False,
+                "data": {"name": "shapes", "n_train": 10},
+                "model": {"name": "fa_cnn"},
+                "trainer": {"lr": 0.1, "blocks": [1, 2]},
+            }
+        )
+        for key, value in changes.items():
+            OmegaConf.update(cfg, key.replace("__", "."), value, force_add=True)
+        return cfg
+
+    return make
+
+
+def start(cfg, **options) -> RunDir:
+    return RunDir(cfg, "train", "run", **options)
+
+
+def finished(cfg, exit_code: int = 0, **options) -> RunDir:
+    run = start(cfg, **options)
+    assert not run.finished
+    run.write_text("result.txt", "42")
+    run.finish("a device", exit_code)
+    return run
+
+
+def names(run: RunDir) -> set[str]:
+    return {path.name for path in run.path.iterdir()}
+
+
+def test_the_directory_is_results_command_name(config, tmp_path):
+    run = start(config())
+    assert run.path == tmp_path / "results" / "train" / "run"
+    assert default_name(config()) == "shapes-fa_cnn-seed4"
+    assert default_name(OmegaConf.create({"data": {"name": "mnist"}, "seed": 0})) == "mnist-seed0"
+
+
+def test_the_config_is_written_at_the_start(config):
+    cfg = config(trainer__lr="${data.n_train}")
+    run = start(cfg)
+    written = yaml.safe_load((run.path / "config.yaml").read_text())
+    assert written == OmegaConf.to_container(cfg, resolve=True)
+    assert written["trainer"]["lr"] == 10
+    assert "DONE.json" not in names(run)
+
+
+def test_a_finished_run_is_skipped_and_says_so(config, capsys):
+    first = finished(config())
+    before = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
+    second = start(config())
+    assert second.finished
+    assert second.exit_code() == 0
+    out, err = capsys.readouterr()
+    assert "already finished" in out and "overwrite=true" in out and str(first.path) in out and err == ""
+    assert before == {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
+
+
+def test_a_skipped_run_gives_the_answer_it_gave(config):
+    assert finished(config(), exit_code=1).exit_code() == 1
+    assert start(config()).exit_code() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"trainer__lr": 0.2}, "trainer.lr: 0.1 there, 0.2 here"),
+        ({"trainer__blocks": [1, 3]}, "trainer.blocks: [1, 2] there, [1, 3] here"),
+        ({"seed": 5}, "seed: 4 there, 5 here"),
+        ({"data__n_train": None}, "data.n_train: 10 there, None here"),
+        ({"trainer__momentum": 0.9}, "trainer.momentum: None there, 0.9 here"),
+    ],
+)
+@pytest.mark.parametrize("make", [start, finished])
+def test_another_config_under_the_name_is_refused(config, make, changes, named):
+    run = make(config())
+    kept = {path: path.read_bytes() for path in run.path.iterdir()}
+    with pytest.raises(InputError) as refused:
+        start(config(**changes))
+    message = str(refused.value)
+    assert named in message and "overwrite=true" in message and "name=" in message and str(run.path) in message
+    assert "\n" not in message
+    assert kept == {path: path.read_bytes() for path in run.path.iterdir()}
+
+
+@pytest.mark.parametrize("changes", [{"device": "cuda"}, {"name": "run"}])
+def test_what_changes_no_result_is_no_other_config(config, changes):
+    finished(config())
+    assert start(config(**changes)).finished
+
+
+def test_results_may_be_moved(config, tmp_path):
+    finished(config())
+    (tmp_path / "results").rename(tmp_path / "moved")
+    assert start(config(results=str(tmp_path / "moved"))).finished
+    assert not start(config()).finished
+
+
+def test_another_name_or_command_is_another_run(config):
+    finished(config())
+    assert not RunDir(config(trainer__lr=0.2), "train", "other").finished
+    assert not RunDir(config(), "verify-gradcam", "run").finished
+
+
+def test_overwrite_replaces_everything(config):
+    run = finished(config())
+    (run.path / ".resume.pt").write_text("old")
+    again = start(config(trainer__lr=0.2, overwrite=True))
+    assert not again.finished
+    assert names(again) == {".identity.json", "config.yaml"}
+    again.finish("cpu")
+    assert start(config(trainer__lr=0.2)).finished
+    with pytest.raises(InputError):
+        start(config())
+
+
+def test_overwrite_runs_the_same_config_again_too(config):
+    finished(config())
+    assert start(config()).finished
+    assert not start(config(overwrite=True)).finished
+
+
+def test_overwrite_where_nothing_is_is_a_start(config):
+    assert not start(config(overwrite=True)).finished
+
+
+def test_an_unfinished_run_goes_on_with_its_files(config):
+    run = start(config())
+    run.write_text(".resume.pt", "half way")
+    again = start(config())
+    assert not again.finished
+    assert (again.path / ".resume.pt").read_text() == "half way"
+
+
+def test_a_run_that_lost_a_file_is_run_again(config, capsys):
+    run = finished(config())
+    (run.path / "result.txt").unlink()
+    again = start(config())
+    assert not again.finished
+    assert "result.txt is missing" in capsys.readouterr().err
+    assert "DONE.json" not in names(again)
+
+
+@pytest.mark.parametrize("content", ["", "{", "not json"])
+def test_a_damaged_done_file_is_no_done_file(config, content):
+    run = finished(config())
+    (run.path / "DONE.json").write_text(content)
+    assert not start(config()).finished
+
+
+def test_a_file_that_was_added_by_hand_changes_nothing(config):
+    run = finished(config())
+    (run.path / "notes.md").write_text("mine")
+    assert start(config()).finished
+
+
+def test_another_checkpoint_is_another_config(config):
+    finished(config(), inputs={"checkpoint": "aaaa"})
+    assert start(config(), inputs={"checkpoint": "aaaa"}).finished
+    with pytest.raises(InputError, match=r"inputs\.checkpoint: aaaa there, bbbb here.*overwrite=true"):
+        start(config(), inputs={"checkpoint": "bbbb"})
+
+
+def test_digest_is_the_start_of_sha_256(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert digest(tmp_path / "file") == "ba7816bf8f01cfea" == hashlib.sha256(b"abc").hexdigest()[:16]
+    (tmp_path / "file").write_bytes(b"abd")
+    assert digest(tmp_path / "file") != "ba7816bf8f01cfea"
+
+
+@pytest.mark.parametrize("name", ["a/b", "/a", "a/", "..", ".", "", "a\0b"])
+def test_a_name_that_is_no_folder_is_refused(config, tmp_path, name):
+    with pytest.raises(InputError, match="name of one folder"):
+        RunDir(config(), "train", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "..a", "a.b", "é", "a=1"])
+def test_other_names_are_folders(config, name):
+    assert RunDir(config(), "train", name).path.is_dir()
+
+
+@pytest.mark.parametrize("where", ["results", "results/train", "results/train/run"])
+def test_a_file_in_the_place_of_the_folder_is_refused(config, tmp_path, where):
+    path = tmp_path / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("mine")
+    with pytest.raises(InputError, match="results=") as refused:
+        start(config())
+    assert "\n" not in str(refused.value)
+    assert path.read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_written_is_refused(config, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(rundir.tempfile, "mkstemp", denied)
+    with pytest.raises(InputError, match=r"Permission denied.*results="):
+        start(config())
+
+
+def test_a_name_too_long_for_a_folder_is_refused(config):
+    with pytest.raises(InputError, match="too long"):
+        RunDir(config(), "train", "x" * 300)
+
+
+def test_replacing_writes_the_whole_file(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+        assert temporary.parent == path.parent and not path.exists()
+    assert path.read_text() == "whole"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_replacing_leaves_the_old_file_whole(tmp_path, error):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_write_leaves_the_old_file_whole(config):
+    run = start(config())
+    run.write("a.bin", lambda file: file.write(b"old"))
+
+    def fail(file):
+        file.write(b"ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run.write("a.bin", fail)
+    assert (run.path / "a.bin").read_bytes() == b"old"
+    assert names(run) == {".identity.json", "config.yaml", "a.bin"}
+
+
+def test_no_temporary_file_remains(config):
+    assert names(finished(config())) == {
+        ".identity.json",
+        "config.yaml",
+        "result.txt",
+        "provenance.json",
+        "DONE.json",
+    }
+
+
+def test_done_lists_the_files_and_the_answer(config):
+    run = start(config())
+    run.write_text("b.txt", "")
+    run.write_text(".hidden", "")
+    run.finish("cpu", exit_code=1)
+    done = json.loads((run.path / "DONE.json").read_text())
+    assert done == {"exit_code": 1, "files": ["b.txt", "config.yaml", "provenance.json"]}
+
+
+def test_done_is_written_last(config, monkeypatch):
+    order = []
+    replace = rundir.os.replace
+    monkeypatch.setattr(rundir.os, "replace", lambda a, b: (order.append(b.name), replace(a, b)))
+    finished(config())
+    assert order == [".identity.json", "config.yaml", "result.txt", "provenance.json", "DONE.json"]
+
+
+def test_without_provenance_a_run_is_not_done(config, monkeypatch):
+    run = start(config())
+    monkeypatch.setattr(rundir, "_git_state", lambda: object())  # can't be written as JSON
+    with pytest.raises(TypeError):
+        run.finish("cpu")
+    assert "DONE.json" not in names(run) and not start(config()).finished
+
+
+@pytest.fixture
+def provenance(config, monkeypatch):
+    def read(argv=("fa-repro train", "seed=4"), seconds=None, inputs=None) -> dict:
+        monkeypatch.setattr(sys, "argv", list(argv))
+        run = start(config(overwrite=True), inputs=inputs)
+        run.finish("a device", exit_code=0, seconds=seconds)
+        return json.loads((run.path / "provenance.json").read_text())
+
+    return read
+
+
+def test_provenance_says_what_ran_on_what(provenance):
+    told = provenance(inputs={"checkpoint": "abcd"})
+    assert told["command"] == "fa-repro train seed=4"
+    assert (told["seed"], told["device"], told["exit_code"]) == (4, "a device", 0)
+    assert told["inputs"] == {"checkpoint": "abcd"}
+    assert told["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert told["packages"]["fa-repro"] == fa_repro.__version__
+    assert {"torch", "torchvision", "numpy", "hydra-core", "matplotlib", "pandas", "pillow"} <= set(told["packages"])
+    assert all(told["packages"].values())
+    assert told["finished"].endswith("+00:00") and told["platform"]
+    assert 0 <= told["seconds"] < 60
+
+
+def test_provenance_takes_the_duration_of_all_starts(provenance):
+    assert provenance(seconds=1234.56)["seconds"] == 1234.6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["data.root=/d/my photos", "model.blocks=[1,1]"],
+        ["trainer.augment.flip=${data.mirror}", "seed=4"],
+        ["data.root=/d/Ann's"],
+        ["data.root=/d/Ann's photos"],
+        ["data.root=a;b", "name=a&b"],
+        ['data.root="x"', "name=a\\b"],
+    ],
+)
+def test_provenance_names_the_words_as_a_shell_takes_them(provenance, words):
+    lexer = shlex.shlex(provenance(["fa-repro train", *words])["command"], posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    assert list(lexer) == ["fa-repro", "train", *words]
+
+
+def answers(monkeypatch, status: str) -> list[list[str]]:
+    asked = []
+
+    def run(words, **_):
+        asked.append(words)
+        return subprocess.CompletedProcess(words, 0, "c0ffee\n" if "rev-parse" in words else status, "")
+
+    monkeypatch.setattr(rundir.subprocess, "run", run)
+    return asked
+
+
+@pytest.mark.parametrize(("status", "dirty"), [("", False), ("\n", False), (" M src/fa_repro/cli.py\n", True)])
+def test_provenance_names_the_commit_and_whether_it_was_changed(provenance, monkeypatch, status, dirty):
+    asked = answers(monkeypatch, status)
+    assert provenance()["git"] == {"commit": "c0ffee", "dirty": dirty}
+    # Asked of the source tree that runs, wherever it is run from; and of what makes the result alone.
+    assert all(words[:3] == ["git", "-C", str(rundir.Path(rundir.__file__).parent)] for words in asked)
+    assert asked[-1][-2:] == [":/src", ":/configs"]
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.CalledProcessError(128, "git")])
+def test_provenance_outside_a_checkout_has_no_commit(provenance, monkeypatch, error):
+    def run(*_, **__):
+        raise error
+
+    monkeypatch.setattr(rundir.subprocess, "run", run)
+    assert provenance()["git"] is None

@@ -1,0 +1,333 @@
+"""``fa-repro train`` from words to files: what it leaves, that it goes on bit for bit, and what it refuses."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import fa_repro
+from fa_repro.checkpoint import load_checkpoint
+from fa_repro.data import load_data
+from fa_repro.models import Task, build_model
+from fa_repro.training import Trainer, evaluate
+
+FILES = {
+    ".identity.json",
+    "DONE.json",
+    "checkpoint.pt",
+    "config.yaml",
+    "curves.png",
+    "history.csv",
+    "metrics.json",
+    "provenance.json",
+}
+COLUMNS = ["epoch", "lr", "train_loss", "val_loss", "val_top1", "images_per_second", "seconds"]
+EXACT = COLUMNS[:5]  # the rest is measured
+
+
+def weights(run) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "checkpoint.pt").state
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def history(run) -> pd.DataFrame:
+    return pd.read_csv(run / "history.csv")
+
+
+def stop_in_epoch(monkeypatch, epoch: int) -> None:
+    real = Trainer._epoch
+
+    def stopped(self, number):
+        if number == epoch:
+            raise KeyboardInterrupt
+        return real(self, number)
+
+    monkeypatch.setattr(Trainer, "_epoch", stopped)
+
+
+def assert_one_line(answer) -> str:
+    assert answer.code == 2
+    assert re.fullmatch(r"fa-repro: [^\n]+\n", answer.err), answer.err
+    return answer.err
+
+
+def test_a_run_leaves_exactly_these_files(trained):
+    assert {path.name for path in trained.iterdir()} == FILES
+    assert set(json.loads((trained / "DONE.json").read_text())["files"]) == FILES - {".identity.json", "DONE.json"}
+
+
+def test_history_has_a_row_for_each_epoch(trained):
+    assert (trained / "history.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+    table = history(trained)
+    assert list(table.epoch) == [1, 2]
+    assert table.notna().all(axis=None)
+    assert table.val_top1.between(0, 1).all()
+    assert (table[["train_loss", "val_loss", "images_per_second", "seconds"]] > 0).all(axis=None)
+    # Two epochs of 180 // 50 = 3 steps, 1.5 of them warm-up: after 3 steps a third of the half cosine.
+    assert list(table.lr) == pytest.approx([0.002 * 0.75, 0.0], abs=1e-12)
+
+
+def test_metrics_by_hand(trained):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert {"top1", "loss", "n_test", "parameters", "macs", "epochs", "images_per_second", "seconds"} <= set(metrics)
+    assert (metrics["n_test"], metrics["n_train"], metrics["epochs"]) == (60, 180, 2)
+    # Two blocks of 30 -> 4 -> 30 maps: 3x3 convolutions, two numbers for each map's norm; and the scale.
+    assert metrics["parameters"] == 2 * (2 * 30 * 4 * 9 + 2 * (4 + 30)) + 1
+    # On maps of 16x16 and 8x8.
+    assert metrics["macs"] == (16 * 16 + 8 * 8) * 2 * 30 * 4 * 9
+    table = history(trained)
+    assert metrics["images_per_second"] == pytest.approx(table.images_per_second.median())
+    assert metrics["seconds"] == pytest.approx(table.seconds.sum(), abs=0.06)
+
+
+def test_the_checkpoint_scores_what_the_metrics_say(trained):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    checkpoint = load_checkpoint(trained / "checkpoint.pt")
+    test = load_data(checkpoint.data, "test")
+    score = evaluate(fa_repro.load_model(trained / "checkpoint.pt"), test)
+    assert score.top1 == metrics["top1"] and score.loss == pytest.approx(metrics["loss"], rel=1e-5)
+    fresh = build_model(checkpoint.model, Task(**checkpoint.task))
+    assert evaluate(fresh, test).loss != pytest.approx(metrics["loss"], rel=1e-3)
+
+
+def test_the_checkpoint_says_how_it_was_made(trained):
+    checkpoint = load_checkpoint(trained / "checkpoint.pt")
+    assert (checkpoint.seed, checkpoint.model["name"], checkpoint.data["name"]) == (0, "fa_cnn", "shapes")
+    assert (checkpoint.trainer["epochs"], checkpoint.trainer["augment"]["flip"]) == (2, True)
+    assert len(checkpoint.classes) == 10 and "crescent" in checkpoint.classes
+    whole = load_data(checkpoint.data, "train")
+    assert (checkpoint.task["mean"], checkpoint.task["std"]) == whole.statistics()
+
+
+def test_curves_is_a_picture(trained):
+    with Image.open(trained / "curves.png") as picture:
+        assert picture.format == "PNG" and min(picture.size) > 200
+        colours = picture.convert("RGB").getcolors(1 << 24)
+    assert colours is not None and len(colours) > 20  # more than an empty page
+
+
+def test_provenance_has_the_words_and_the_duration(trained):
+    told = json.loads((trained / "provenance.json").read_text())
+    assert told["command"].startswith("fa-repro train data.n_train=200 ") and "name=tiny" in told["command"]
+    assert told["device"].startswith("cpu ") and told["exit_code"] == 0 and told["seed"] == 0
+    assert told["seconds"] == json.loads((trained / "metrics.json").read_text())["seconds"]
+    assert told["packages"]["torch"] == torch.__version__.partition("+")[0] or told["packages"]["torch"]
+
+
+def test_the_same_words_again_do_nothing(cli, tiny, trained):
+    before = {path: path.stat().st_mtime_ns for path in trained.iterdir()}
+    words = ("train", *tiny, f"results={trained.parent.parent}", "name=tiny")
+    code, out, err = cli(*words)
+    assert (code, err) == (0, "")
+    assert "already finished" in out
+    assert before == {path: path.stat().st_mtime_ns for path in trained.iterdir()}
+    refusal = assert_one_line(cli(*words, "trainer.lr=0.5"))
+    assert "trainer.lr: 0.002 there, 0.5 here" in refusal and "overwrite=true" in refusal and "name=" in refusal
+    assert before == {path: path.stat().st_mtime_ns for path in trained.iterdir()}
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(cli, tiny, trained, workplace):
+    assert cli("train", *tiny).code == 0
+    assert cli("train", *tiny, "seed=1").code == 0
+    same, other = (workplace / f"results/train/shapes-fa_cnn-seed{seed}" for seed in (0, 1))
+    assert equal(weights(same), weights(trained))
+    assert history(same)[EXACT].equals(history(trained)[EXACT])
+    assert (same / "curves.png").read_bytes() == (trained / "curves.png").read_bytes()
+    assert not equal(weights(other), weights(trained))
+    assert not history(other)[EXACT].equals(history(trained)[EXACT])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("trainer.optimizer=sgd", "trainer.augment.removal=0.5", "trainer.val_fraction=0"),
+        ("model=resnet_small", "model.blocks=[1,1]", "model.widths=[4,8]"),
+    ],
+    ids=["adamw", "sgd, removal", "resnet_small"],
+)
+def test_a_stopped_run_goes_on_bit_for_bit(cli, tiny, workplace, monkeypatch, words):
+    kept = [word for word in tiny if not (words[:1] == ("model=resnet_small",) and word.startswith("model."))]
+    words = ("train", *kept, *words)
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 2)
+        answer = cli(*words, "name=stopped")
+    assert answer.code == 130
+    assert answer.err.splitlines()[-1] == "fa-repro: stopped; the same words go on from here."
+    stopped = workplace / "results/train/stopped"
+    assert {path.name for path in stopped.iterdir()} == {".identity.json", ".resume.pt", "config.yaml", "history.csv"}
+    assert len(history(stopped)) == 1
+
+    code, out, _ = cli(*words, "name=stopped")
+    assert code == 0 and "going on after epoch 1 of 2" in out
+    assert {path.name for path in stopped.iterdir()} == FILES
+
+    code, out, _ = cli(*words, "name=whole")
+    assert code == 0 and "going on" not in out
+    whole = workplace / "results/train/whole"
+    assert equal(weights(stopped), weights(whole))
+    pd.testing.assert_frame_equal(history(stopped)[EXACT], history(whole)[EXACT], check_exact=True)
+    told = [json.loads((run / "metrics.json").read_text()) for run in (stopped, whole)]
+    assert told[0]["top1"] == told[1]["top1"] and told[0]["loss"] == told[1]["loss"]
+    assert told[0]["seconds"] == pytest.approx(history(stopped).seconds.sum(), abs=0.06)
+
+
+def test_a_run_stopped_in_its_first_epoch_starts_anew(cli, tiny, trained, workplace, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 1)
+        assert cli("train", *tiny, "name=stopped").code == 130
+    assert {path.name for path in (workplace / "results/train/stopped").iterdir()} == {".identity.json", "config.yaml"}
+    code, out, _ = cli("train", *tiny, "name=stopped")
+    assert code == 0 and "going on" not in out
+    assert equal(weights(workplace / "results/train/stopped"), weights(trained))
+
+
+def test_a_run_that_lost_its_checkpoint_is_made_again(cli, tiny, trained, workplace):
+    words = ("train", *tiny, "name=lost")
+    assert cli(*words).code == 0
+    run = workplace / "results/train/lost"
+    (run / "checkpoint.pt").unlink()
+    code, _, err = cli(*words)
+    assert code == 0 and "checkpoint.pt is missing" in err
+    assert {path.name for path in run.iterdir()} == FILES
+    assert equal(weights(run), weights(trained))
+
+
+def test_overwrite_trains_anew(cli, tiny, workplace):
+    words = ("train", *tiny, "trainer.epochs=1", "name=same")
+    assert cli(*words).code == 0
+    run = workplace / "results/train/same"
+    before = weights(run)
+    assert_one_line(cli(*words, "seed=1"))
+    assert equal(weights(run), before)
+    code, out, _ = cli(*words, "seed=1", "overwrite=true")
+    assert code == 0 and "already finished" not in out
+    assert not equal(weights(run), before)
+    assert "already finished" in cli(*words, "seed=1").out
+
+
+def test_without_validation_images_the_columns_are_empty(cli, tiny, workplace):
+    assert cli("train", *tiny, "trainer.val_fraction=0").code == 0
+    run = workplace / "results/train/shapes-fa_cnn-seed0"
+    assert {path.name for path in run.iterdir()} == FILES
+    table = history(run)
+    assert list(table.columns) == COLUMNS and len(table) == 2
+    assert table.val_loss.isna().all() and table.val_top1.isna().all() and table.train_loss.notna().all()
+    assert all(line.split(",")[3:5] == ["", ""] for line in (run / "history.csv").read_text().splitlines()[1:])
+    assert json.loads((run / "metrics.json").read_text())["n_train"] == 200
+
+
+def test_a_training_image_is_learned_from_or_held_out(monkeypatch, cli, tiny, workplace):
+    sets = {}
+    real = Trainer.__init__
+
+    def noting(self, model, train, val, *rest):
+        sets.update(train=set(train.rows.tolist()), val=set(val.rows.tolist()), labels=val.labels)
+        real(self, model, train, val, *rest)
+
+    monkeypatch.setattr(Trainer, "__init__", noting)
+    assert cli("train", *tiny, "trainer.epochs=1", "trainer.val_fraction=0.25").code == 0
+    assert len(sets["val"]) == 50 and not sets["train"] & sets["val"]
+    assert sets["train"] | sets["val"] == set(range(200))
+    assert torch.equal(sets["labels"].bincount(), torch.full((10,), 5))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("trainer.batch_size=181",), "trainer.batch_size=181: more than the 180 training images"),
+        (("data.n_train=200", "data=image_folder", "data.root=missing"), "data.root=missing: no such folder"),
+        (("data=cifar10", "data.root=missing"), "data=cifar10 can't be read"),
+        (("data.image_size=30",), "30"),
+        (("model.hidden=[4]",), "model.hidden"),
+        (("model.unshuffle=3",), "3"),
+        (("name=a/b",), "name=a/b"),
+        (("name=..",), "name=.."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_trained_is_refused_in_one_line_and_leaves_nothing(cli, tiny, workplace, words, named):
+    kept = [word for word in tiny if not (any("data=" in w for w in words) and word.startswith("data.n_"))]
+    assert named in assert_one_line(cli("train", *kept, *words))
+    assert not (workplace / "results").exists()
+
+
+def test_corrected_words_run_after_a_refusal(cli, tiny, workplace):
+    assert_one_line(cli("train", *tiny, "trainer.batch_size=181"))
+    answer = cli("train", *tiny, "trainer.batch_size=180")
+    assert answer.code == 0, answer.err
+
+
+def test_a_file_in_the_place_of_the_results_is_refused(cli, tiny, workplace):
+    (workplace / "results").write_text("mine")
+    assert "results" in assert_one_line(cli("train", *tiny))
+    assert (workplace / "results").read_text() == "mine"
+
+
+def test_a_diverging_training_is_refused_in_one_line(cli, tiny, workplace):
+    words = ("trainer.optimizer=sgd", "trainer.lr=1e38", "trainer.schedule=constant", "model=fa_cnn_linear_head")
+    answer = cli("train", *tiny, *words)
+    assert answer.code == 2
+    assert "diverged in epoch" in answer.err.splitlines()[-1] and "Traceback" not in answer.err
+
+
+def test_a_sweep_trains_a_run_for_each_job(cli, tiny, workplace):
+    code, out, _ = cli("train", *tiny, "trainer.epochs=1", "-m", "trainer.batch_size=50,500,60")
+    assert code == 2
+    assert out.splitlines()[-3:] == ["job 0: done", "job 1: exit 2", "job 2: done"]
+    assert len(list(workplace.glob("results/train/*/DONE.json"))) == 2
+
+
+def started(words, cwd, log):
+    # An ignored Ctrl-C would be inherited from a shell that runs the tests in the background.
+    return subprocess.Popen(
+        [sys.executable, "-m", "fa_repro", "train", *words],
+        cwd=cwd,
+        stdout=log,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def stop_after(process, start_of_line: str, number: int) -> str:
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith(start_of_line):
+            os.kill(process.pid, number)
+            break
+    rest = process.communicate(timeout=300)[1]
+    return "".join(lines) + rest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(cli, tiny, workplace, number, code):
+    words = (*tiny, "trainer.epochs=8", "trainer.val_fraction=0")
+    with (workplace / "log").open("w") as log, started((*words, "name=stopped"), workplace, log) as process:
+        err = stop_after(process, "epoch 2/8", number)
+    run = workplace / "results/train/stopped"
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert not (run / "DONE.json").exists() and (run / ".resume.pt").exists()
+    if number != signal.SIGKILL:
+        assert err.endswith("fa-repro: stopped; the same words go on from here.\n")
+        assert {path.name for path in run.iterdir()} <= {".identity.json", ".resume.pt", "config.yaml", "history.csv"}
+
+    answer = cli("train", *words, "name=stopped")
+    assert answer.code == 0 and re.search(r"going on after epoch [1-7] of 8", answer.out)
+    assert cli("train", *words, "name=whole").code == 0
+    assert cli("train", *words, "name=other", "seed=1").code == 0
+    whole, other = (weights(workplace / "results/train" / name) for name in ("whole", "other"))
+    assert equal(weights(run), whole) and not equal(other, whole)
