@@ -14,7 +14,7 @@ out=results/$profile
 case $profile in
   shapes)
     data=(data=shapes)
-    images=100 repeats=1 ;;
+    images=60 repeats=1 ;;
   cifar10)
     [ -n "$data_dir" ] || { echo "reproduce: PROFILE=cifar10 needs DATA=DIR, the folder that CIFAR-10 lies in." >&2; exit 2; }
     if [ -d "$data_dir/train" ]; then data=(data=image_folder "data.root=$data_dir")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 CLASSES: tuple[str, ...] = (
     "disk", "ring", "square", "triangle", "cross", "star", "heart", "crescent", "arrow", "zigzag",
 )  # fmt: skip
-VERSION: int = 1  # bump whenever any pixel changes: caches are keyed by it
+VERSION: int = 2  # bump whenever any pixel changes: caches are keyed by it
 SPLITS: tuple[str, ...] = ("train", "test")
 
 # Lengths are in pixels of a 32 x 32 image and grow with the image.
@@ -58,6 +58,10 @@ BLOB_CUT = (-0.3, 0.3)  # where a blob is cut straight, in its radii from its ce
 # Contrast, as Euclidean distances of RGB values (0 to 255).  A candidate colour must keep all three distances
 # to be the object's; edges, shade and noise take some of the first away, and MIN_CONTRAST is left at least.
 COLOUR_CANDIDATES = 16
+# Objects are lit and backgrounds lie in the shade, so that an outline always has its light side within: networks learn
+# the task in minutes.  Distractors have any colour, so brightness alone finds no object.
+BACKGROUND_BELOW = 140.0
+OBJECT_ABOVE = 120.0
 FROM_SURROUND = 110.0  # from the mean colour around the object
 FROM_BACKGROUND = 85.0  # from every mixture of the two background colours
 FROM_DISTRACTORS = 60.0  # from every distractor's colour
@@ -261,7 +265,8 @@ def _draw_chunk(labels: Array, streams: dict[str, np.random.Generator], size: in
     n = len(labels)
     colours = streams["colours"].random((n, 2 + DISTRACTORS + COLOUR_CANDIDATES, 3), dtype=np.float32) * 255.0
     ends, paints, candidates = np.split(colours, (2, 2 + DISTRACTORS), axis=1)
-    ends = ends.copy()
+    ends = ends * (BACKGROUND_BELOW / 255.0)
+    candidates = OBJECT_ABOVE + candidates * ((255.0 - OBJECT_ABOVE) / 255.0)
     ends[:, 1] = ends[:, 0] + (ends[:, 1] - ends[:, 0]) * 0.6  # tames the background's own contrast
     fine = _value_noise(streams["fine"].random((n, FINE_CELLS + 3, FINE_CELLS + 3), dtype=np.float32), size)
 
