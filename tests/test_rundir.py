@@ -38,12 +38,19 @@ def config(tmp_path):
     return make
 
 
-def start(cfg, **options) -> RunDir:
+def opened(cfg, **options) -> RunDir:
     return RunDir(cfg, "train", "run", **options)
 
 
+def started(cfg, **options) -> RunDir:
+    run = opened(cfg, **options)
+    assert not run.finished
+    run.start()
+    return run
+
+
 def finished(cfg, exit_code: int = 0, **options) -> RunDir:
-    run = start(cfg, **options)
+    run = opened(cfg, **options)
     assert not run.finished
     run.write_text("result.txt", "42")
     run.finish("a device", exit_code)
@@ -55,15 +62,29 @@ def names(run: RunDir) -> set[str]:
 
 
 def test_the_directory_is_results_command_name(config, tmp_path):
-    run = start(config())
-    assert run.path == tmp_path / "results" / "train" / "run"
+    assert opened(config()).path == tmp_path / "results" / "train" / "run"
     assert default_name(config()) == "shapes-fa_cnn-seed4"
     assert default_name(OmegaConf.create({"data": {"name": "mnist"}, "seed": 0})) == "mnist-seed0"
 
 
+def test_opening_writes_nothing(config, tmp_path):
+    run = opened(config())
+    assert list(tmp_path.iterdir()) == []
+    run.write_text("result.txt", "42")
+    assert names(run) == {".identity.json", "config.yaml", "result.txt"}
+
+
+def test_opening_costs_no_earlier_run(config):
+    run = finished(config())
+    kept = {path: path.read_bytes() for path in run.path.iterdir()}
+    assert not opened(config(overwrite=True)).finished
+    assert kept == {path: path.read_bytes() for path in run.path.iterdir()}
+    assert opened(config()).finished
+
+
 def test_the_config_is_written_at_the_start(config):
     cfg = config(trainer__lr="${data.n_train}")
-    run = start(cfg)
+    run = started(cfg)
     written = yaml.safe_load((run.path / "config.yaml").read_text())
     assert written == OmegaConf.to_container(cfg, resolve=True)
     assert written["trainer"]["lr"] == 10
@@ -73,7 +94,7 @@ def test_the_config_is_written_at_the_start(config):
 def test_a_finished_run_is_skipped_and_says_so(config, capsys):
     first = finished(config())
     before = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
-    second = start(config())
+    second = opened(config())
     assert second.finished
     assert second.exit_code() == 0
     out, err = capsys.readouterr()
@@ -83,7 +104,7 @@ def test_a_finished_run_is_skipped_and_says_so(config, capsys):
 
 def test_a_skipped_run_gives_the_answer_it_gave(config):
     assert finished(config(), exit_code=1).exit_code() == 1
-    assert start(config()).exit_code() == 1
+    assert opened(config()).exit_code() == 1
 
 
 @pytest.mark.parametrize(
@@ -96,12 +117,12 @@ def test_a_skipped_run_gives_the_answer_it_gave(config):
         ({"trainer__momentum": 0.9}, "trainer.momentum: None there, 0.9 here"),
     ],
 )
-@pytest.mark.parametrize("make", [start, finished])
+@pytest.mark.parametrize("make", [started, finished])
 def test_another_config_under_the_name_is_refused(config, make, changes, named):
     run = make(config())
     kept = {path: path.read_bytes() for path in run.path.iterdir()}
     with pytest.raises(InputError) as refused:
-        start(config(**changes))
+        opened(config(**changes))
     message = str(refused.value)
     assert named in message and "overwrite=true" in message and "name=" in message and str(run.path) in message
     assert "\n" not in message
@@ -111,14 +132,14 @@ def test_another_config_under_the_name_is_refused(config, make, changes, named):
 @pytest.mark.parametrize("changes", [{"device": "cuda"}, {"name": "run"}])
 def test_what_changes_no_result_is_no_other_config(config, changes):
     finished(config())
-    assert start(config(**changes)).finished
+    assert opened(config(**changes)).finished
 
 
 def test_results_may_be_moved(config, tmp_path):
     finished(config())
     (tmp_path / "results").rename(tmp_path / "moved")
-    assert start(config(results=str(tmp_path / "moved"))).finished
-    assert not start(config()).finished
+    assert opened(config(results=str(tmp_path / "moved"))).finished
+    assert not opened(config()).finished
 
 
 def test_another_name_or_command_is_another_run(config):
@@ -130,60 +151,59 @@ def test_another_name_or_command_is_another_run(config):
 def test_overwrite_replaces_everything(config):
     run = finished(config())
     (run.path / ".resume.pt").write_text("old")
-    again = start(config(trainer__lr=0.2, overwrite=True))
-    assert not again.finished
+    kept = names(run)
+    again = opened(config(trainer__lr=0.2, overwrite=True))
+    assert not again.finished and names(again) == kept
+    again.start()
     assert names(again) == {".identity.json", "config.yaml"}
     again.finish("cpu")
-    assert start(config(trainer__lr=0.2)).finished
+    assert opened(config(trainer__lr=0.2)).finished
     with pytest.raises(InputError):
-        start(config())
+        opened(config())
 
 
 def test_overwrite_runs_the_same_config_again_too(config):
     finished(config())
-    assert start(config()).finished
-    assert not start(config(overwrite=True)).finished
+    assert opened(config()).finished
+    assert not opened(config(overwrite=True)).finished
 
 
 def test_overwrite_where_nothing_is_is_a_start(config):
-    assert not start(config(overwrite=True)).finished
+    assert not opened(config(overwrite=True)).finished
 
 
 def test_an_unfinished_run_goes_on_with_its_files(config):
-    run = start(config())
-    run.write_text(".resume.pt", "half way")
-    again = start(config())
-    assert not again.finished
+    started(config()).write_text(".resume.pt", "half way")
+    again = started(config())
     assert (again.path / ".resume.pt").read_text() == "half way"
 
 
 def test_a_run_that_lost_a_file_is_run_again(config, capsys):
     run = finished(config())
     (run.path / "result.txt").unlink()
-    again = start(config())
-    assert not again.finished
+    again = started(config())
     assert "result.txt is missing" in capsys.readouterr().err
-    assert "DONE.json" not in names(again)
+    assert "DONE.json" not in names(again) and not opened(config()).finished
 
 
 @pytest.mark.parametrize("content", ["", "{", "not json"])
 def test_a_damaged_done_file_is_no_done_file(config, content):
     run = finished(config())
     (run.path / "DONE.json").write_text(content)
-    assert not start(config()).finished
+    assert not opened(config()).finished
 
 
 def test_a_file_that_was_added_by_hand_changes_nothing(config):
     run = finished(config())
     (run.path / "notes.md").write_text("mine")
-    assert start(config()).finished
+    assert opened(config()).finished
 
 
 def test_another_checkpoint_is_another_config(config):
     finished(config(), inputs={"checkpoint": "aaaa"})
-    assert start(config(), inputs={"checkpoint": "aaaa"}).finished
+    assert opened(config(), inputs={"checkpoint": "aaaa"}).finished
     with pytest.raises(InputError, match=r"inputs\.checkpoint: aaaa there, bbbb here.*overwrite=true"):
-        start(config(), inputs={"checkpoint": "bbbb"})
+        opened(config(), inputs={"checkpoint": "bbbb"})
 
 
 def test_digest_is_the_start_of_sha_256(tmp_path):
@@ -202,7 +222,9 @@ def test_a_name_that_is_no_folder_is_refused(config, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["a b", "..a", "a.b", "é", "a=1"])
 def test_other_names_are_folders(config, name):
-    assert RunDir(config(), "train", name).path.is_dir()
+    run = RunDir(config(), "train", name)
+    run.start()
+    assert run.path.is_dir()
 
 
 @pytest.mark.parametrize("where", ["results", "results/train", "results/train/run"])
@@ -211,7 +233,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(config, tmp_path, where):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("mine")
     with pytest.raises(InputError, match="results=") as refused:
-        start(config())
+        started(config())
     assert "\n" not in str(refused.value)
     assert path.read_text() == "mine"
 
@@ -222,12 +244,12 @@ def test_a_folder_that_cannot_be_written_is_refused(config, monkeypatch):
 
     monkeypatch.setattr(rundir.tempfile, "mkstemp", denied)
     with pytest.raises(InputError, match=r"Permission denied.*results="):
-        start(config())
+        started(config())
 
 
 def test_a_name_too_long_for_a_folder_is_refused(config):
     with pytest.raises(InputError, match="too long"):
-        RunDir(config(), "train", "x" * 300)
+        RunDir(config(), "train", "x" * 300).start()
 
 
 def test_replacing_writes_the_whole_file(tmp_path):
@@ -255,7 +277,7 @@ def test_replacing_leaves_the_old_file_whole(tmp_path, error):
 
 
 def test_write_leaves_the_old_file_whole(config):
-    run = start(config())
+    run = started(config())
     run.write("a.bin", lambda file: file.write(b"old"))
 
     def fail(file):
@@ -279,7 +301,7 @@ def test_no_temporary_file_remains(config):
 
 
 def test_done_lists_the_files_and_the_answer(config):
-    run = start(config())
+    run = opened(config())
     run.write_text("b.txt", "")
     run.write_text(".hidden", "")
     run.finish("cpu", exit_code=1)
@@ -296,18 +318,18 @@ def test_done_is_written_last(config, monkeypatch):
 
 
 def test_without_provenance_a_run_is_not_done(config, monkeypatch):
-    run = start(config())
+    run = started(config())
     monkeypatch.setattr(rundir, "_git_state", lambda: object())  # can't be written as JSON
     with pytest.raises(TypeError):
         run.finish("cpu")
-    assert "DONE.json" not in names(run) and not start(config()).finished
+    assert "DONE.json" not in names(run) and not opened(config()).finished
 
 
 @pytest.fixture
 def provenance(config, monkeypatch):
     def read(argv=("fa-repro train", "seed=4"), seconds=None, inputs=None) -> dict:
         monkeypatch.setattr(sys, "argv", list(argv))
-        run = start(config(overwrite=True), inputs=inputs)
+        run = opened(config(overwrite=True), inputs=inputs)
         run.finish("a device", exit_code=0, seconds=seconds)
         return json.loads((run.path / "provenance.json").read_text())
 

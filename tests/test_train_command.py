@@ -152,7 +152,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(cli, tiny, tr
     [
         (),
         ("trainer.optimizer=sgd", "trainer.augment.removal=0.5", "trainer.val_fraction=0"),
-        ("model=resnet_small", "model.blocks=[1,1]", "model.widths=[4,8]"),
+        ("model=resnet_small", "model.blocks=[1,1]", "model.widths=[8,16]"),
     ],
     ids=["adamw", "sgd, removal", "resnet_small"],
 )
@@ -286,6 +286,15 @@ def test_a_sweep_trains_a_run_for_each_job(cli, tiny, workplace):
     assert code == 2
     assert out.splitlines()[-3:] == ["job 0: done", "job 1: exit 2", "job 2: done"]
     assert len(list(workplace.glob("results/train/*/DONE.json"))) == 2
+
+
+@pytest.mark.slow
+def test_narrow_stages_do_not_crash(program, tiny, tmp_path):
+    # A strided 1x1 convolution of fewer than 8 channels-last channels corrupts the heap in some builds of torch.
+    words = [word for word in tiny if not word.startswith("model.")]
+    words += ["model=resnet_small", "model.widths=[4,8]", "model.blocks=[1,1]", "trainer.epochs=4"]
+    code, _, err = program("train", *words, cwd=tmp_path)
+    assert code == 0, err
 
 
 def started(words, cwd, log):

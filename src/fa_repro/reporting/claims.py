@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import pandas as pd
+
 from fa_repro.reporting.collect import Group, Run
 
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
@@ -100,6 +102,11 @@ def accuracy(group: Group) -> Verdict:
     )
 
 
+def _share(line: pd.Series) -> str:
+    low, high = line.share_of_occlusion_low, line.share_of_occlusion_high
+    return f"{line.share_of_occlusion:.2f} [{low:.2f}, {high:.2f}]"
+
+
 def removal(group: Group) -> Verdict:
     """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM."""
     own, resnet = group.get("benchmark-removal", "fa_cnn"), group.get("benchmark-removal", "resnet_small")
@@ -114,12 +121,13 @@ def removal(group: Group) -> Verdict:
         behind = line.minus_reference_low > 0  # the other method is ahead, beyond the interval
         good.append(not behind or method == "occlusion")  # the claim names permutation; occlusion is our yardstick
         parts.append(f"{method} {area[method]:.3f}")
-    share, yardstick = table.share_of_occlusion["feature_map"], other.share_of_occlusion["grad_cam"]
-    good.append(share >= yardstick)
+    share, yardstick = table.loc["feature_map"], other.loc["grad_cam"]
+    good.append(share.share_of_occlusion_high >= yardstick.share_of_occlusion_low)
     return Verdict(
         HOLDS if all(good) else FAILS,
         f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share "
-        f"of occlusion's {share:.2f}, Grad-CAM on the ResNet {yardstick:.2f} ({int(table.n.iloc[0])} images)",
+        f"of occlusion's {_share(share)}, Grad-CAM on the ResNet {_share(yardstick)}; {int(table.n.iloc[0])} images "
+        f"(held if not behind beyond the intervals)",
     )
 
 
