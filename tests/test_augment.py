@@ -81,12 +81,12 @@ def test_flip_mirrors_left_to_right_about_half_of_the_images():
 
 def test_share_of_affected_images():
     for share in (0.0, 0.3, 1.0):
-        mask = removal_mask(4000, (32, 32), share, _generator(1))
-        assert mask.dtype == torch.bool and mask.shape == (4000, 32, 32)
+        mask = removal_mask(1500, (32, 32), share, _generator(1))
+        assert mask.dtype == torch.bool and mask.shape == (1500, 32, 32)
         affected = mask.any(dim=(1, 2)).double()
         # Its share is drawn from 0 on: less than 1 in 50 affected images loses nothing.
         low, high = share * (1 - 1 / 50), share
-        sigma = math.sqrt(max(share * (1 - share), 1e-9) / 4000)
+        sigma = math.sqrt(max(share * (1 - share), 1e-9) / 1500)
         assert low - 5 * sigma <= float(affected.mean()) <= high + 5 * sigma
 
 
@@ -96,7 +96,7 @@ def _whole_patches(mask):
 
 
 def test_half_of_the_holes_are_whole_patches():
-    mask = removal_mask(3000, (32, 32), 1.0, _generator(2))
+    mask = removal_mask(1500, (32, 32), 1.0, _generator(2))
     lost = mask.double().mean(dim=(1, 2))
     told = (lost > 0.05) & (lost < 0.85)  # where no single pixels would fill patches by chance
     whole = _whole_patches(mask[told]).double()
@@ -105,16 +105,16 @@ def test_half_of_the_holes_are_whole_patches():
 
 
 def test_lost_shares_are_spread_evenly_up_to_nine_tenths():
-    mask = removal_mask(4000, (32, 32), 1.0, _generator(3))
+    mask = removal_mask(1800, (32, 32), 1.0, _generator(3))
     lost = mask.double().mean(dim=(1, 2))
-    assert abs(lost.mean() - 0.45) < 5 * 0.9 / math.sqrt(12 * 4000)
+    assert abs(lost.mean() - 0.45) < 5 * 0.9 / math.sqrt(12 * 1800)
     counts = np.histogram(lost, bins=9, range=(0, 0.9))[0]
-    assert (abs(counts - 4000 / 9) < 6 * math.sqrt(4000 / 9)).all()
+    assert (abs(counts - 1800 / 9) < 6 * math.sqrt(1800 / 9)).all()
 
 
 @pytest.mark.parametrize("size", [(32, 32), (8, 8)])
 def test_no_image_loses_more_than_nine_tenths(size):
-    mask = removal_mask(4000, size, 1.0, _generator(4))
+    mask = removal_mask(1500, size, 1.0, _generator(4))
     assert float(mask.double().mean(dim=(1, 2)).max()) <= 0.9
 
 

@@ -35,7 +35,7 @@ class Place:
     def checkpoint(self, name="fa_cnn"):
         return self.folder / f"{name}.pt"
 
-    def save(self, model):
+    def save(self, model, name=None, classes=None):
         train = load_data(self.data, "train")
         mean, std = train.statistics()
         task = Task(len(train.classes), 3, 16, mean, std)
@@ -46,10 +46,9 @@ class Place:
                 layer.momentum = 1.0
         network.train()(train.images.float() / 255)
         trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.5}}
-        checkpoint = Checkpoint(
-            model, task._asdict(), list(train.classes), network.state_dict(), self.data, trainer, seed=7
-        )
-        with self.checkpoint(model["name"]).open("wb") as file:
+        classes = list(classes or train.classes)
+        checkpoint = Checkpoint(model, task._asdict(), classes, network.state_dict(), self.data, trainer, seed=7)
+        with self.checkpoint(name or model["name"]).open("wb") as file:
             checkpoint.save(file)
 
     def run(self, name, *words, model="fa_cnn"):
@@ -247,9 +246,10 @@ def test_an_image_folder_gives_its_own_positions(place, tmp_path):
         folder = tmp_path / "test" / place.test.classes[label]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(place.test.images[i].permute(1, 2, 0).numpy()).save(folder / f"{i:02}.png")
+    place.save(FA_CNN, "alphabetical", sorted(place.test.classes))  # as the folders' order is
     words = ["data=image_folder", f"data.root={tmp_path}", f"data.cache={tmp_path}", "data.n_test=15"]
     words += ["methods=[center]", "orders=[morf]", "fractions=[0,1]", "n_images=11"]
-    code, _, err, path = place.run("folder", *words)
+    code, _, err, path = place.run("folder", *words, model="alphabetical")
     assert code == 0, err
     _, images = _tables(path)
     config = place.data | {"name": "image_folder", "root": str(tmp_path), "cache": str(tmp_path), "image_size": None}
@@ -325,7 +325,8 @@ def test_images_of_another_number_of_classes_are_refused(place, tmp_path):
 def test_images_of_other_classes_are_refused(place, tmp_path):
     """As many classes as the model has, but not the same: their labels would count as right or wrong by chance."""
     words = _write_folder(tmp_path, [f"other{i}" for i in range(10)])
-    _refused(*place.run("others", *words, "methods=[center]", "orders=[morf]", "fractions=[0,1]")[:3])
+    text = _refused(*place.run("others", *words, "methods=[center]", "orders=[morf]", "fractions=[0,1]")[:3])
+    assert "disk" in text and "other0" in text
 
 
 def test_a_model_that_can_do_none_of_the_methods_is_refused(place):

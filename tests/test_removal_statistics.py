@@ -204,6 +204,20 @@ def test_curves_table_by_hand(bootstrap):
     assert other.kept.tolist() == [1, 1, 0] and other.accuracy.tolist() == [0.5, 0.5, 0.5]
 
 
+def test_the_figure_draws_every_curve_of_the_table(bootstrap):
+    from fa_repro.removal.figures import curves_figure
+
+    table = curves_table(_measured(), bootstrap, "mean")
+    fig = curves_figure(table, "a title")
+    assert [panel.get_title()[:4] for panel in fig.axes] == ["MoRF", "LeRF"]
+    for panel, order in zip(fig.axes, ("morf", "lerf"), strict=True):
+        assert [line.get_label() for line in panel.lines] == list(METHODS)
+        for line in panel.lines:
+            part = table[(table.method == line.get_label()) & (table.order == order)]
+            assert line.get_xdata().tolist() == [0, 50, 100]
+            assert line.get_ydata().tolist() == part.target_probability.tolist()
+
+
 def test_summary_table_by_hand(bootstrap):
     degenerate = np.array([[False, True], [False, False], [True, True]])
     table = summary_table(_measured(degenerate=degenerate), bootstrap, "blur")

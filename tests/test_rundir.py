@@ -318,8 +318,8 @@ def test_done_is_written_last(config, monkeypatch):
 
 
 def test_without_provenance_a_run_is_not_done(config, monkeypatch):
-    run = started(config())
     monkeypatch.setattr(rundir, "_git_state", lambda: object())  # can't be written as JSON
+    run = started(config())
     with pytest.raises(TypeError):
         run.finish("cpu")
     assert "DONE.json" not in names(run) and not opened(config()).finished

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -40,9 +40,16 @@ _PACKAGES = (
 )
 
 
+def data_label(data: Mapping[str, Any] | DictConfig) -> str:
+    """Return what to call a data set: its name; an image folder's own, as two folders are two data sets."""
+    if data["name"] == "image_folder" and data["root"]:
+        return Path(data["root"]).resolve().name
+    return str(data["name"])
+
+
 def default_name(cfg: DictConfig) -> str:
     """Return DATA-MODEL-seedN for a composed config."""
-    parts = [cfg.data.name, *([cfg.model.name] if "model" in cfg else []), f"seed{cfg.seed}"]
+    parts = [data_label(cfg.data), *([cfg.model.name] if "model" in cfg else []), f"seed{cfg.seed}"]
     return "-".join(parts)
 
 
@@ -95,6 +102,7 @@ class RunDir:
         self._overwrite = bool(cfg.overwrite)
         self._started = False
         self._began = time.monotonic()
+        self._git = _git_state()  # of the code that runs, not of what stands there when it is done
         try:
             self.finished = self._look()
         except OSError as error:
@@ -177,7 +185,7 @@ class RunDir:
             "python": platform.python_version(),
             "platform": platform.platform(terse=True),
             "packages": {name: found for name in _PACKAGES if (found := _version(name))},
-            "git": _git_state(),
+            "git": self._git,
         }
         self.write_text("provenance.json", json.dumps(provenance, indent=1) + "\n")
         files = sorted(

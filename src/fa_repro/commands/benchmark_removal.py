@@ -21,7 +21,7 @@ from fa_repro.removal.figures import curves_figure, examples_figure
 from fa_repro.removal.imputation import stand_in
 from fa_repro.removal.ranking import rank_pixels, tie_break
 from fa_repro.removal.summary import curves_table, difference_table, summary_markdown, summary_table
-from fa_repro.rundir import RunDir, digest
+from fa_repro.rundir import RunDir, data_label, digest
 
 EXAMPLES = 4  # images in examples.png
 
@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> int:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     data_config = merge_data(checkpoint, config["data"])
-    name = cfg.name or f"{data_config['name']}-{checkpoint.model['name']}-seed{checkpoint.seed}"
+    name = cfg.name or f"{data_label(data_config)}-{checkpoint.model['name']}-seed{checkpoint.seed}"
     rundir = RunDir(cfg, "benchmark-removal", name, {"checkpoint": digest(Path(cfg.checkpoint))})
     if rundir.finished:
         return rundir.exit_code()
@@ -93,8 +93,8 @@ def run(cfg: DictConfig) -> int:
     removal_share = checkpoint.trainer["augment"]["removal"]
     augmented = f"{100 * removal_share:.0f} % of the training images with removal" if removal_share else "no removal"
     conditions = (
-        f"{checkpoint.model['name']} trained on {checkpoint.data['name']} ({augmented} as augmentation), "
-        f"{len(images)} test images of {data_config['name']}, top-1 {100 * top1:.1f} % on them, target: {cfg.target}, "
+        f"{checkpoint.model['name']} trained on {data_label(checkpoint.data)} ({augmented} as augmentation), "
+        f"{len(images)} test images of {data_label(data_config)}, top-1 {100 * top1:.1f} %, target: {cfg.target}, "
         f"removed pixels: {cfg.imputation}, maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, "
         f"seed {cfg.seed}."
     )

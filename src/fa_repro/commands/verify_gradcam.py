@@ -19,7 +19,7 @@ from fa_repro.models.fa_cnn import FeatureAlignBackbone
 from fa_repro.plotting import png
 from fa_repro.proofs import decomposition, identity, morphing
 from fa_repro.proofs.figures import identity_figure, morphing_figure
-from fa_repro.rundir import RunDir, default_name, digest
+from fa_repro.rundir import RunDir, data_label, default_name, digest
 
 ROWS = 5  # images in identity.png
 CLASSES = 4  # classes in morphing.png
@@ -112,7 +112,7 @@ def _open(cfg: DictConfig) -> tuple[nn.Module, str, Tensor, Tensor, tuple[str, .
         checkpoint = load_checkpoint(cfg.checkpoint)
         data_config = merge_data(checkpoint, config["data"])
         name = checkpoint.model["name"]
-        rundir_name = cfg.name or f"{data_config['name']}-{name}-seed{checkpoint.seed}"
+        rundir_name = cfg.name or f"{data_label(data_config)}-{name}-seed{checkpoint.seed}"
         rundir = RunDir(cfg, "verify-gradcam", rundir_name, {"checkpoint": digest(Path(cfg.checkpoint))})
         model, task = checkpoint.build(), Task(**checkpoint.task)
     else:

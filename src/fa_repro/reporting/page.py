@@ -104,7 +104,7 @@ def _conditions(group: Group) -> str:
         f"{metrics['n_train']:,} training and {metrics['n_test']:,} test images, {metrics['precision']}, seed "
         f"{first.provenance['seed']}, on {first.provenance['device']}, torch {packages['torch']}"
         f"{', commit ' + ', '.join(commits) if commits else ''}. The last epoch is reported. One seed: a point more "
-        f"or less is within the spread."
+        f"or less is within the spread. Throughput and minutes are the run's own, on a machine it may have shared."
     )
 
 
