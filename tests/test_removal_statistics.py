@@ -205,10 +205,13 @@ def test_curves_table_by_hand(bootstrap):
 
 
 def test_the_figure_draws_every_curve_of_the_table(bootstrap):
+    import matplotlib.pyplot as plt
+
     from fa_repro.removal.figures import curves_figure
 
     table = curves_table(_measured(), bootstrap, "mean")
     fig = curves_figure(table, "a title")
+    plt.close(fig)
     assert [panel.get_title()[:4] for panel in fig.axes] == ["MoRF", "LeRF"]
     for panel, order in zip(fig.axes, ("morf", "lerf"), strict=True):
         assert [line.get_label() for line in panel.lines] == list(METHODS)
