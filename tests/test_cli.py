@@ -157,15 +157,44 @@ def test_exit_code_of_the_handler_is_ours(cli, handler, workplace, code):
     assert cli("train").code == code
 
 
+# A program whose `train` waits for as long as the seed says and answers with it.
+STAND_IN = """
+import sys, time, types
+handler = types.ModuleType("fa_repro.commands.train")
+def run(cfg):
+    print("running", flush=True)
+    time.sleep(cfg.seed)
+    return cfg.seed
+handler.run = run
+sys.modules[handler.__name__] = handler
+from fa_repro.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
 def test_exit_code_of_the_handler_reaches_the_shell(program, tmp_path):
-    source = (
-        "import sys, types; handler = types.ModuleType('fa_repro.commands.train'); "
-        "handler.run = lambda cfg: cfg.seed; sys.modules[handler.__name__] = handler; "
-        "from fa_repro.cli import main; main()"
+    for code in (0, 1):
+        assert program("train", f"seed={code}", python=("-c", STAND_IN), cwd=tmp_path) == (code, "running\n", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_program_with_its_exit_code(tmp_path, number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-c", STAND_IN, "train", "seed=300"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where a shell runs the tests in the background, a child would be born deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    for code in (0, 7):
-        assert program("train", f"seed={code}", python=("-c", source), cwd=tmp_path) == (code, "", "")
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (code, "")
+    assert err == "fa-repro: stopped; the same words go on from here.\n"
 
 
 @pytest.mark.slow
