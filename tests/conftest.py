@@ -37,6 +37,7 @@ def call(*words: str) -> Answer:
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     argv, environ = sys.argv, dict(os.environ)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
     out, err = io.StringIO(), io.StringIO()
     GlobalHydra.instance().clear()
     sys.argv = ["fa-repro", *words]

@@ -608,3 +608,11 @@ def test_a_failed_download_is_one_line(monkeypatch, config):
     monkeypatch.setattr("torchvision.datasets.MNIST", fail)
     text = _refusal(config("mnist", "here", download=True), "test")
     assert "download failed" in text and "Error downloading x" in text and "data.download=true" not in text
+
+
+def test_torchvisions_images_are_resized_to_the_size_asked_for():
+    from fa_repro.data.image_set import resize
+
+    checks = torch.tensor([[0, 255], [255, 0]], dtype=torch.uint8).repeat(2, 2).expand(1, 3, 4, 4)
+    assert torch.equal(resize(checks, 4), checks)
+    assert torch.equal(resize(checks, 1), torch.full((1, 3, 1, 1), 128, dtype=torch.uint8))  # 127.5, to even

@@ -334,3 +334,10 @@ def test_the_page_of_one_order_has_one_table(bootstrap):
     page = summary_markdown("T", "c", summary_table(part, bootstrap, "mean"), None, [])
     assert page.count("\n| --- |") == 1 and page.count("\n| `") == 3
     assert "LeRF − MoRF" not in page and "degenerate (" not in page
+
+
+def test_a_share_of_what_is_not_above_zero_is_no_number():
+    bootstrap = Bootstrap(5, 100, 0)
+    for below in (np.zeros(5), np.array([1, -1, 0.5, -0.4, 0.1])):
+        assert np.isnan(bootstrap.ratio(np.ones(5), below)).all()
+    assert bootstrap.ratio(np.ones(5), np.full(5, 2.0)) == (0.5, 0.5, 0.5)

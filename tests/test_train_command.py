@@ -315,11 +315,11 @@ def test_narrow_stages_do_not_crash(program, tiny, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_goes_on_bit_for_bit(cli, tiny, workplace):
-    words = (*tiny, "trainer.epochs=8", "trainer.val_fraction=0")
+    words = (*tiny, "trainer.epochs=6", "trainer.val_fraction=0")
     command = [sys.executable, "-m", "fa_repro", "train", *words, "name=killed"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if line.startswith("epoch 2/8"):
+            if line.startswith("epoch 2/6"):
                 process.kill()
                 break
     assert process.returncode == -signal.SIGKILL
@@ -327,8 +327,6 @@ def test_a_killed_run_goes_on_bit_for_bit(cli, tiny, workplace):
     assert not (run / "DONE.json").exists()
 
     answer = cli("train", *words, "name=killed")
-    assert answer.code == 0 and re.search(r"going on after epoch [1-7] of 8", answer.out)
+    assert answer.code == 0 and re.search(r"going on after epoch [1-5] of 6", answer.out)
     assert cli("train", *words, "name=whole").code == 0
-    assert cli("train", *words, "name=other", "seed=1").code == 0
-    whole, other = (weights(workplace / "results/train" / name) for name in ("whole", "other"))
-    assert equal(weights(run), whole) and not equal(other, whole)
+    assert equal(weights(run), weights(workplace / "results/train/whole"))

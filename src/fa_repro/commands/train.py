@@ -43,6 +43,9 @@ def run(cfg: DictConfig) -> int:
     torch.manual_seed(cfg.seed)
     model = build_model(config["model"], task).to(device)
     macs = count_macs(model.eval(), torch.zeros(1, task.in_channels, task.image_size, task.image_size, device=device))
+    border = recipe["augment"]["crop"]
+    if border >= task.image_size:
+        raise InputError(f"trainer.augment.crop={border}: must be less than the images' {task.image_size} pixels.")
     train, val = whole.to(device), None
     held_out = round(recipe["val_fraction"] * len(whole))
     if held_out:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class ImageSet:
         mean = (share * levels).sum(1)
         std = ((share * levels**2).sum(1) - mean**2).clamp_min(0).sqrt()
         return mean.tolist(), std.tolist()
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Resize square images (N,C,H,W) uint8 to ``size`` pixels a side, bilinear with anti-aliasing."""
+    parts = [F.interpolate(part.float(), (size, size), mode="bilinear", antialias=True) for part in images.split(1000)]
+    return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
 
 
 def stratified(labels: Tensor, n: int, seed: int) -> Tensor:

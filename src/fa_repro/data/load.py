@@ -9,7 +9,7 @@ import torch
 
 from fa_repro.data import image_folder, shapes, torchvision_sets
 from fa_repro.data.cache import cache_folder, cached
-from fa_repro.data.image_set import ImageSet, stratified
+from fa_repro.data.image_set import ImageSet, resize, stratified
 from fa_repro.errors import InputError
 
 
@@ -34,6 +34,8 @@ def load_data(config: Mapping[str, Any], split: str) -> ImageSet:
         if config["root"] is None:
             raise InputError(f"data={name} needs data.root=DIR, where it lies or is to be downloaded to.")
         images, labels, classes = torchvision_sets.load(name, config["root"], split, config["download"])
+        if config["image_size"] is not None:
+            images = resize(images, config["image_size"])
         whole = ImageSet(images, labels, torch.arange(len(labels)), classes)
     else:
         raise InputError(
@@ -58,7 +60,7 @@ def _shapes(config: Mapping[str, Any], split: str, seed: int, limit: int | None)
         try:
             images, labels, masks = shapes.make_shapes(n, seed=seed, split=split, size=size, progress=True)
         except ValueError as error:
-            raise InputError(f"data=shapes: {error}.") from None
+            raise InputError(f"data={str(error).removesuffix('.')}.") from None
         return {
             "images": torch.from_numpy(images),
             "labels": torch.from_numpy(labels),

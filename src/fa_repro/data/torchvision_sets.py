@@ -48,6 +48,8 @@ def load(name: str, root: str, split: str, download: bool) -> tuple[Tensor, Tens
     """
     try:
         data = _open(name, root, split, download)
+    except ModuleNotFoundError as error:  # SVHN's files are MATLAB's
+        raise InputError(f"data={name} needs {error.name}: pip install {error.name}.") from None
     except Exception as error:  # torchvision raises what its readers raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         # torchvision knows one message for "not there"; ours names the folder and the way out.

@@ -42,8 +42,14 @@ class Bootstrap:
         return Interval(*self.mean(values).tolist())
 
     def ratio(self, above: np.ndarray, below: np.ndarray) -> Interval:
-        """Return mean(above) / mean(below) over the same images (n,), with its interval."""
-        ratios = (self._shares @ above) / (self._shares @ below)
+        """Return mean(above) / mean(below) over the same images (n,), with its interval.
+
+        NaN where the denominator is not positive in every resample: a share of nothing means nothing.
+        """
+        denominators = self._shares @ below
+        if not (denominators > 0).all() or not below.mean() > 0:
+            return Interval(np.nan, np.nan, np.nan)
+        ratios = (self._shares @ above) / denominators
         low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(float(above.mean() / below.mean()), float(low), float(high))
 

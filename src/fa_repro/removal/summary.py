@@ -100,7 +100,7 @@ def warnings(summary: pd.DataFrame, differences: pd.DataFrame | None) -> list[st
     morf = summary[summary.order == "morf"].set_index("method").auc_probability
     methods = [name for name in morf.index if name not in CONTROLS]
     for control in (name for name in CONTROLS if name in morf.index and methods):
-        beaten = [name for name in methods if morf[control] <= morf[name]]
+        beaten = [name for name in methods if morf[control] < morf[name]]
         if beaten:
             found.append(
                 f"MoRF alone does not rank the methods here: the control `{control}` has a lower (better) area "
