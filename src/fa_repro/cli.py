@@ -45,6 +45,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = _dispatch(sys.argv[1:])
+        sys.stdout.flush()  # here, where a reader that has gone is no error
     except InputError as error:
         print(f"fa-repro: {error}", file=sys.stderr)
         code = 2
