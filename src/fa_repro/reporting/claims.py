@@ -1,8 +1,7 @@
 """The paper's claims (arXiv:2603.25798, abstract) against the runs of one group: verdict and evidence."""
 
-from typing import NamedTuple
-
-import pandas as pd
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple
 
 from fa_repro.reporting.collect import Group, Run
 
@@ -102,9 +101,9 @@ def accuracy(group: Group) -> Verdict:
     )
 
 
-def _share(line: pd.Series) -> str:
-    low, high = line.share_of_occlusion_low, line.share_of_occlusion_high
-    return f"{line.share_of_occlusion:.2f} [{low:.2f}, {high:.2f}]"
+def _share(line: Mapping[Hashable, Any]) -> str:
+    low, high = line["share_of_occlusion_low"], line["share_of_occlusion_high"]
+    return f"{line['share_of_occlusion']:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def removal(group: Group) -> Verdict:
@@ -121,8 +120,8 @@ def removal(group: Group) -> Verdict:
         behind = line.minus_reference_low > 0  # the other method is ahead, beyond the interval
         good.append(not behind or method == "occlusion")  # the claim names permutation; occlusion is our yardstick
         parts.append(f"{method} {area[method]:.3f}")
-    share, yardstick = table.loc["feature_map"], other.loc["grad_cam"]
-    good.append(share.share_of_occlusion_high >= yardstick.share_of_occlusion_low)
+    share, yardstick = table.to_dict("index")["feature_map"], other.to_dict("index")["grad_cam"]
+    good.append(share["share_of_occlusion_high"] >= yardstick["share_of_occlusion_low"])
     return Verdict(
         HOLDS if all(good) else FAILS,
         f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share "
