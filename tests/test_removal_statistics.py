@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fa_repro.removal import Bootstrap, Measured
+from fa_repro.removal import Measured
 from fa_repro.removal.statistics import area, percent_until_flip
 from fa_repro.removal.summary import curves_table, difference_table, summary_markdown, summary_table, warnings
+from fa_repro.statistics import Bootstrap
 
 FRACTIONS = np.array([0.0, 0.5, 1.0])
 

@@ -8,6 +8,7 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from fa_repro.data import ImageSet
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 
@@ -116,3 +117,21 @@ def check_classes(trained: Sequence[str], found: Sequence[str]) -> None:
                 f"class {position} is {mine} for the model and {theirs} in the data set. "
                 f"Give the data set it was trained on, its folders named alike."
             )
+
+
+def check_images(checkpoint: Checkpoint, found: ImageSet) -> None:
+    """Refuse images that don't fit the model, or of other classes.
+
+    Raises:
+        InputError: says what the model takes and what the data set has.
+
+    """
+    task = Task(**checkpoint.task)
+    channels, size = found.images.shape[1], found.images.shape[2]
+    if (channels, size) != (task.in_channels, task.image_size) or len(found.classes) != task.n_classes:
+        raise InputError(
+            f"the model takes {task.in_channels}x{task.image_size}x{task.image_size} images of {task.n_classes} "
+            f"classes, the data set has {channels}x{size}x{size} and {len(found.classes)}. "
+            f"Give the data set it was trained on."
+        )
+    check_classes(checkpoint.classes, found.classes)

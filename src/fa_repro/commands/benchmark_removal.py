@@ -10,18 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from fa_repro.attribution import METHODS, Context, lacking
-from fa_repro.checkpoint import check_classes, load_checkpoint, merge_data
-from fa_repro.data import ImageSet, load_data, stratified
+from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
+from fa_repro.data import ImageSet, load_data
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.models import Task
 from fa_repro.plotting import png
-from fa_repro.removal import Bootstrap, measure, per_image_table
+from fa_repro.removal import measure, per_image_table
 from fa_repro.removal.figures import curves_figure, examples_figure
 from fa_repro.removal.imputation import stand_in
 from fa_repro.removal.ranking import rank_pixels, tie_break
 from fa_repro.removal.summary import curves_table, difference_table, summary_markdown, summary_table
 from fa_repro.rundir import RunDir, data_label, digest
+from fa_repro.statistics import Bootstrap
 
 EXAMPLES = 4  # images in examples.png
 
@@ -49,7 +50,9 @@ def run(cfg: DictConfig) -> int:
 
     model = checkpoint.build().requires_grad_(False).to(device)
     task = Task(**checkpoint.task)
-    images = choose_images(load_data(data_config, "test"), task, checkpoint.classes, cfg.n_images, cfg.seed).to(device)
+    test = load_data(data_config, "test")
+    check_images(checkpoint, test)
+    images = test.sample(cfg.n_images, cfg.seed).to(device)
     left_out = [f"`{m}` is left out: the model has no {need}." for m in cfg.methods if (need := lacking(m, model))]
     methods = [m for m in dict.fromkeys(cfg.methods) if not lacking(m, model)]
     if not methods:
@@ -115,24 +118,6 @@ def run(cfg: DictConfig) -> int:
     rundir.finish(describe(device))
     print(page)
     return 0
-
-
-def choose_images(test: ImageSet, task: Task, classes: list[str], n: int, seed: int) -> ImageSet:
-    """Choose ``n`` test images, stratified; all if there are fewer.
-
-    Raises:
-        InputError: the images or classes don't fit the model.
-
-    """
-    channels, size = test.images.shape[1], test.images.shape[2]
-    if (channels, size) != (task.in_channels, task.image_size) or len(test.classes) != task.n_classes:
-        raise InputError(
-            f"the model takes {task.in_channels}x{task.image_size}x{task.image_size} images of {task.n_classes} "
-            f"classes, the data set has {channels}x{size}x{size} and {len(test.classes)}. "
-            f"Give the data set it was trained on."
-        )
-    check_classes(classes, test.classes)
-    return test if n >= len(test) else test.select(stratified(test.labels, n, seed))
 
 
 def _examples(

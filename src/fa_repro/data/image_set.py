@@ -41,6 +41,10 @@ class ImageSet:
             masks=None if self.masks is None else self.masks[index],
         )
 
+    def sample(self, n: int, seed: int) -> "ImageSet":
+        """Return ``n`` images, drawn by the seed so that every class keeps its share; all if there are fewer."""
+        return self if n >= len(self) else self.select(stratified(self.labels, n, seed))
+
     def to(self, device: torch.device) -> "ImageSet":
         """Return the set with images, labels and masks on ``device``."""
         masks = None if self.masks is None else self.masks.to(device)

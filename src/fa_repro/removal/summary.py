@@ -5,7 +5,9 @@ import pandas as pd
 
 from fa_repro.attribution import CONTROLS
 from fa_repro.removal.benchmark import Measured
-from fa_repro.removal.statistics import Bootstrap, Interval, area, percent_until_flip
+from fa_repro.removal.statistics import area, percent_until_flip
+from fa_repro.statistics import Bootstrap
+from fa_repro.tables import cell, columns, markdown_table
 
 
 def curves_table(measured: Measured, bootstrap: Bootstrap, imputation: str) -> pd.DataFrame:
@@ -34,10 +36,6 @@ def curves_table(measured: Measured, bootstrap: Bootstrap, imputation: str) -> p
     return pd.concat(lines, ignore_index=True)
 
 
-def _columns(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
 def summary_table(measured: Measured, bootstrap: Bootstrap, imputation: str) -> pd.DataFrame:
     """Return one line for each method and order: areas, percent until the flip, degenerate maps, seconds."""
     lines = []
@@ -46,16 +44,16 @@ def summary_table(measured: Measured, bootstrap: Bootstrap, imputation: str) -> 
             flips = percent_until_flip(measured.kept[m, o], measured.fractions)
             lines.append(
                 {"method": method, "order": order, "imputation": imputation, "n": len(measured.labels)}
-                | _columns(
+                | columns(
                     "auc_probability",
                     bootstrap.interval(area(measured.probability[m, o], measured.fractions)),
                 )
-                | _columns(
+                | columns(
                     "auc_kept",
                     bootstrap.interval(area(measured.kept[m, o].astype(float), measured.fractions)),
                 )
-                | _columns("flip_percent_median", bootstrap.median(flips))
-                | _columns("flip_percent_mean", bootstrap.interval(flips))
+                | columns("flip_percent_median", bootstrap.median(flips))
+                | columns("flip_percent_mean", bootstrap.interval(flips))
                 | {
                     "degenerate_maps": int(measured.degenerate[m].sum()),
                     "seconds": float(measured.seconds[m]),
@@ -84,12 +82,12 @@ def difference_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame |
     lines = []
     for method, values in areas.items():
         line: dict[str, object] = {"method": method, "control": method in CONTROLS, "n": len(values)}
-        line |= _columns("lerf_minus_morf", bootstrap.interval(values))
+        line |= columns("lerf_minus_morf", bootstrap.interval(values))
         line |= {"reference": reference}
-        line |= _columns("minus_reference", bootstrap.interval(values - areas[reference]))
+        line |= columns("minus_reference", bootstrap.interval(values - areas[reference]))
         line["won"] = float((values > areas[reference]).mean()) if method != reference else np.nan
         if "occlusion" in areas:
-            line |= _columns("share_of_occlusion", bootstrap.ratio(values, areas["occlusion"]))
+            line |= columns("share_of_occlusion", bootstrap.ratio(values, areas["occlusion"]))
         lines.append(line)
     return pd.DataFrame(lines).sort_values("lerf_minus_morf", ascending=False, ignore_index=True)
 
@@ -126,16 +124,6 @@ def warnings(summary: pd.DataFrame, differences: pd.DataFrame | None) -> list[st
     return found
 
 
-def _cell(line: pd.Series, name: str, digits: int) -> str:
-    value, low, high = line[name], line[f"{name}_low"], line[f"{name}_high"]
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
 def summary_markdown(
     title: str, conditions: str, summary: pd.DataFrame, differences: pd.DataFrame | None, left_out: list[str]
 ) -> str:
@@ -158,23 +146,23 @@ def summary_markdown(
             rows.append(
                 [
                     f"`{line.method}`" + (" (control)" if line.control else ""),
-                    _cell(line, "lerf_minus_morf", 3),
-                    "–" if same else _cell(line, "minus_reference", 3),
+                    cell(line, "lerf_minus_morf", 3),
+                    "–" if same else cell(line, "minus_reference", 3),
                     "–" if same else f"{100 * line.won:.0f} %",
-                    _cell(line, "share_of_occlusion", 2) if "share_of_occlusion" in line else "–",
+                    cell(line, "share_of_occlusion", 2) if "share_of_occlusion" in line else "–",
                 ]
             )
-        parts += ["## LeRF − MoRF: the larger, the better the order", _table(header, rows)]
+        parts += ["## LeRF − MoRF: the larger, the better the order", markdown_table(header, rows)]
     header = ["method", "order", "area, probability", "area, kept", "flip, median [%]", "flip, mean [%]"]
     header += ["degenerate", "seconds"]
     rows = [
         [
             f"`{line.method}`",
             str(line.order),
-            _cell(line, "auc_probability", 3),
-            _cell(line, "auc_kept", 3),
-            _cell(line, "flip_percent_median", 0),
-            _cell(line, "flip_percent_mean", 1),
+            cell(line, "auc_probability", 3),
+            cell(line, "auc_kept", 3),
+            cell(line, "flip_percent_median", 0),
+            cell(line, "flip_percent_mean", 1),
             str(line.degenerate_maps),
             f"{line.seconds:.1f}",
         ]
@@ -182,7 +170,7 @@ def summary_markdown(
     ]
     parts += [
         "## By method and order",
-        _table(header, rows),
+        markdown_table(header, rows),
         "Area under the mean target probability, and under the share of images that still predict the target, over "
         "the fraction removed. MoRF removes the most relevant pixels first (a good map makes the area small and the "
         "flip early), LeRF the least relevant first (large and late). In brackets: 95 % bootstrap intervals over "

@@ -5,12 +5,9 @@ from pathlib import Path
 
 from fa_repro.reporting.claims import CLAIMS, judge
 from fa_repro.reporting.collect import MODELS, Group, Run
+from fa_repro.tables import markdown_table
 
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows))
 
 
 def accuracy_table(group: Group) -> str:
@@ -33,7 +30,7 @@ def accuracy_table(group: Group) -> str:
             ]
         )
     header = ["model", "test top-1 [%]", "parameters", "multiply–adds", "epochs", "training images/s", "minutes"]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def proof_table(group: Group) -> str:
@@ -62,7 +59,7 @@ def proof_table(group: Group) -> str:
         "smallest cosine",
         "T3: parts add up",
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def removal_table(group: Group) -> str:
@@ -89,7 +86,7 @@ def removal_table(group: Group) -> str:
             share = f" ({line.share_of_occlusion:.2f})" if "share_of_occlusion" in line else ""
             cells.append(f"{line.lerf_minus_morf:.3f} ± {half:.3f}{share}")
         rows.append([f"`{name}`", *cells])
-    return _table(["network", *(f"`{m}`" for m in methods)], rows)
+    return markdown_table(["network", *(f"`{m}`" for m in methods)], rows)
 
 
 def _conditions(group: Group) -> str:
@@ -157,7 +154,7 @@ def readme_part(found: list[Group]) -> str:
     group = found[0]
     judged = judge(group)
     rows = [[claim, words, judged[claim].answer] for claim, words in CLAIMS.items() if claim in judged]
-    return "\n\n".join([f"On {group.name}:", _table(["", "claim", "verdict"], rows), *_section(group)])
+    return "\n\n".join([f"On {group.name}:", markdown_table(["", "claim", "verdict"], rows), *_section(group)])
 
 
 def replace_part(text: str, part: str) -> str | None:

@@ -1,0 +1,22 @@
+"""Figures with intervals as columns of a table and as cells of a Markdown page."""
+
+import pandas as pd
+
+from fa_repro.statistics import Interval
+
+
+def columns(name: str, interval: Interval) -> dict[str, float]:
+    """Return ``name``, ``name_low`` and ``name_high`` with the interval's figures."""
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def cell(line: pd.Series, name: str, digits: int) -> str:
+    """Return ``value [low, high]`` from the columns that `columns` made."""
+    value, low, high = line[name], line[f"{name}_low"], line[f"{name}_high"]
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
