@@ -18,7 +18,7 @@ $(READY): pyproject.toml requirements.txt
 	@test -n "$(PYTHON)" || { echo "fa-repro needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[oracles,test,lint]'
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,oracles,test,lint]'
 	touch $@
 
 reproduce-all: $(READY) ## train, verify and benchmark five networks, and report: PROFILE=shapes, or PROFILE=cifar10 DATA=DIR

@@ -1,6 +1,7 @@
 """Attribution methods: by hand on linear models, against captum, and what they must not depend on."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fa_repro import config
-from fa_repro.attribution import CONTROLS, METHODS, Context, lacking
+from fa_repro.attribution import CONTROLS, METHODS, Context, captum_library, lacking
 from fa_repro.attribution.controls import center, random
 from fa_repro.attribution.depth_map import depth_map
 from fa_repro.attribution.feature_map import feature_map
@@ -33,6 +34,8 @@ FA = {
 }
 RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
 CLASSES = 3
+# The optional library's methods go through the same tests where it is there.
+INSTALLED = [name for name in METHODS if name not in captum_library.METHODS or find_spec("captum")]
 
 
 def network(config=FA, seed=0, **changed):
@@ -86,7 +89,7 @@ def each_pixel_its_patch(drops, patch, size=4):
     return drops.repeat_interleave(patch, 0).repeat_interleave(patch, 1)[:size, :size]
 
 
-NEAREST = Context(upsampling="nearest", patch=2, repeats=3)
+NEAREST = Context(upsampling="nearest", patch=2, repeats=3, n_steps=5, n_samples=2)
 
 
 def test_methods_are_those_of_the_config():
@@ -178,7 +181,7 @@ def test_grad_cam_leaves_no_hook_behind_when_the_model_fails():
     assert hooks(model) == 0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", INSTALLED)
 def test_explaining_changes_nothing_in_the_model(method):
     model, data = network(), pixels(3)
     state = {name: value.clone() for name, value in model.state_dict().items()}
@@ -305,7 +308,7 @@ def test_permutation_takes_its_donors_from_the_pool():
         assert torch.allclose(maps[0, ::2, ::2], patches(model.weights[1, 0] * (image[0, 0] - donor[0]), 2), atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", INSTALLED)
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_results_do_not_depend_on_the_batches(method, size):
     model, pool, targets = network(), pixels(6), torch.tensor([2, 0, 1, 0, 2, 1])

@@ -13,7 +13,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
 from fa_repro import config
-from fa_repro.attribution import METHODS
+from fa_repro.attribution import METHODS, captum_library
 from fa_repro.data.torchvision_sets import NAMES
 from fa_repro.errors import InputError
 
@@ -96,7 +96,8 @@ def test_each_experiment_composes_and_changes_the_config(experiment):
 
 def test_the_files_name_the_models_and_data_sets_that_exist():
     assert set(choices("data")) == {*NAMES, "shapes", "image_folder", "from_checkpoint"}
-    assert composed("benchmark_removal").methods == list(METHODS)
+    assert composed("benchmark_removal").methods == [name for name in METHODS if name not in captum_library.METHODS]
+    assert set(captum_library.METHODS) < set(METHODS)
     assert tuple(METHODS) == config.METHODS
 
 
@@ -225,6 +226,8 @@ EDGES = [
     ("upsampling", "nearest", "bicubic"),
     ("patch", 1, 0),
     ("repeats", 1, 0),
+    ("n_steps", 1, 0),
+    ("n_samples", 1, 0),
     ("bootstrap", 100, 99),
     ("batch_size", 1, 0),
 ]

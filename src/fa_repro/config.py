@@ -15,7 +15,10 @@ from omegaconf import MISSING, DictConfig
 
 from fa_repro.errors import InputError, did_you_mean
 
-METHODS = ("feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center")
+METHODS = (
+    "feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "integrated_gradients", "saliency", "shapley",
+    "random", "center",
+)  # fmt: skip
 ORDERS = ("morf", "lerf")
 
 
@@ -139,6 +142,8 @@ class RemovalConfig(CommandConfig):
     upsampling: str = MISSING
     patch: int = MISSING
     repeats: int = MISSING
+    n_steps: int = MISSING
+    n_samples: int = MISSING
     bootstrap: int = MISSING
     batch_size: int = MISSING
 
@@ -239,6 +244,8 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "upsampling": _one_of("bilinear", "nearest"),
     "patch": _at_least(1),
     "repeats": _at_least(1),
+    "n_steps": _at_least(1),
+    "n_samples": _at_least(1),
     "bootstrap": _at_least(100),
     "batch_size": _at_least(1),
 }

@@ -13,13 +13,16 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe & Ito's palette: told apart by colour-blind readers too. Controls are grey.
+# Okabe & Ito's palette, and a wine of Tol's: told apart by colour-blind readers too. Controls are grey.
 COLOURS = {
     "feature_map": "#0072B2",
     "depth_map": "#56B4E9",
     "grad_cam": "#D55E00",
     "permutation": "#009E73",
     "occlusion": "#E69F00",
+    "integrated_gradients": "#CC79A7",
+    "saliency": "#000000",
+    "shapley": "#882255",
     "random": "#888888",
     "center": "#444444",
 }

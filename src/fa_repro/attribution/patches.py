@@ -8,6 +8,14 @@ from torch import Tensor, nn
 from fa_repro.attribution.upsampling import upsample
 
 
+def patch_numbers(size: tuple[int, int], patch: int, device: torch.device) -> Tensor:
+    """Return the number of each pixel's patch (H,W), row by row; the last of a row or column may be smaller."""
+    height, width = size
+    cols = -(-width // patch)
+    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
+    return (y // patch)[:, None] * cols + x // patch
+
+
 def patch_drops(
     model: nn.Module,
     images: Tensor,
@@ -33,10 +41,7 @@ def patch_drops(
     n, _, height, width = images.shape
     rows, cols = -(-height // patch), -(-width // patch)
     device = images.device
-    # Patch number of each pixel: one comparison makes a whole batch's masks.
-    number = (torch.arange(height, device=device) // patch)[:, None] * cols + torch.arange(
-        width, device=device
-    ) // patch
+    number = patch_numbers((height, width), patch, device)  # one comparison makes a whole batch's masks
     intact = torch.cat([model(part) for part in images.split(batch_size)]).gather(1, targets[:, None])[:, 0]
     jobs = torch.arange(n * rows * cols, device=device)
     without = []

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from fa_repro.attribution import METHODS, Context, lacking
+from fa_repro.attribution import METHODS, Context, check_captum, lacking
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data
 from fa_repro.device import choose_device, describe
@@ -38,6 +38,7 @@ def run(cfg: DictConfig) -> int:
         raise InputError(
             "benchmark-removal needs checkpoint=PATH; `fa-repro train` writes RESULTS/train/NAME/checkpoint.pt."
         )
+    check_captum(cfg.methods)
     device = choose_device(cfg.device)
     checkpoint = load_checkpoint(cfg.checkpoint)
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -68,6 +69,8 @@ def run(cfg: DictConfig) -> int:
         upsampling=cfg.upsampling,
         patch=cfg.patch,
         repeats=cfg.repeats,
+        n_steps=cfg.n_steps,
+        n_samples=cfg.n_samples,
         seed=cfg.seed,
         batch_size=cfg.batch_size,
     )

@@ -1,0 +1,43 @@
+"""captum (Kokhlikyan et al. 2020, arXiv:2009.07896), an optional extra: where its methods are fetched from."""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any
+
+from torch import Tensor
+
+from fa_repro.attribution.context import Context
+from fa_repro.errors import InputError
+
+METHODS = ("integrated_gradients", "saliency", "shapley")  # what is computed by captum
+
+
+def check_captum(methods: Iterable[str]) -> None:
+    """Refuse methods whose library is not installed.
+
+    Raises:
+        InputError: names the first of ``methods`` that needs captum, and how to install it.
+
+    """
+    needed = [method for method in methods if method in METHODS]
+    if needed and not find_spec("captum"):
+        raise InputError(f"methods: {needed[0]} needs captum, which is not installed: pip install 'fa-repro[captum]'.")
+
+
+def captum_class(name: str, method: str) -> Any:
+    """Return captum's attribution class ``name`` for our ``method``.
+
+    Raises:
+        InputError: captum is not installed.
+
+    """
+    check_captum([method])
+    import captum.attr  # here, as it takes a second and most runs don't need it
+
+    return getattr(captum.attr, name)
+
+
+def baseline(images: Tensor, context: Context) -> Tensor:
+    """Return the image (1,C,H,W) that methods start from: the removal value everywhere; black where there is none."""
+    colour = context.colour if context.colour is not None else images.new_zeros(images.shape[1])
+    return colour.to(images).view(1, -1, 1, 1).expand(1, *images.shape[1:])
