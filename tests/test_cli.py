@@ -18,7 +18,7 @@ import fa_repro
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.rundir import RunDir, default_name
 
-SUBCOMMANDS = ("train", "verify-gradcam", "benchmark-removal", "report")
+SUBCOMMANDS = ("train", "verify-gradcam", "benchmark-removal", "benchmark-sanity", "report")
 
 
 class Handler:
@@ -111,7 +111,7 @@ def test_each_subcommand_has_help_with_its_keys(cli, workplace, command, flag):
     assert (code, err) == (0, "")
     assert "results: results" in out
     assert bool(re.search("^trainer:$", out, re.MULTILINE)) == (command == "train")
-    assert bool(re.search("^checkpoint: null$", out, re.MULTILINE)) == (command in SUBCOMMANDS[1:3])
+    assert bool(re.search("^checkpoint: null$", out, re.MULTILINE)) == (command in SUBCOMMANDS[1:4])
     assert list(workplace.iterdir()) == []
 
 
@@ -329,6 +329,8 @@ def test_a_key_of_another_model_is_named_so(cli, handler, workplace):
         (("benchmark-removal", "fractions=[0.5,1]"), ("fractions", "0 to 1")),
         (("benchmark-removal",), ("checkpoint=PATH",)),
         (("benchmark-removal", "checkpoint=missing.pt"), ("missing.pt", "no such file")),
+        (("benchmark-sanity",), ("checkpoint=PATH",)),
+        (("benchmark-sanity", "checkpoint=missing.pt"), ("missing.pt", "no such file")),
         (("verify-gradcam", "score=logits"), ("score", "Did you mean logit?")),
         (("verify-gradcam",), ("checkpoint=PATH",)),
         (("verify-gradcam", "checkpoint=missing.pt"), ("missing.pt", "no such file")),

@@ -149,6 +149,24 @@ class RemovalConfig(CommandConfig):
 
 
 @dataclass
+class SanityConfig(CommandConfig):
+    """``configs/benchmark_sanity.yaml``."""
+
+    checkpoint: str | None = None
+    data: DataConfig = MISSING
+    methods: list[str] = MISSING
+    target: str = MISSING
+    n_images: int = MISSING
+    upsampling: str = MISSING
+    patch: int = MISSING
+    repeats: int = MISSING
+    n_steps: int = MISSING
+    n_samples: int = MISSING
+    bootstrap: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
 class ReportConfig(CommandConfig):
     """``configs/report.yaml``."""
 
@@ -159,6 +177,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
     "verify_gradcam": VerifyConfig,
     "benchmark_removal": RemovalConfig,
+    "benchmark_sanity": SanityConfig,
     "report": ReportConfig,
 }
 

@@ -1,6 +1,6 @@
 """Attribution methods, one a file; all have the shape ``explain(model, images, targets, context) -> maps (N,H,W)``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -15,6 +15,7 @@ from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.saliency import saliency
 from fa_repro.attribution.shapley import shapley
+from fa_repro.errors import InputError
 
 Explain = Callable[[nn.Module, Tensor, Tensor, Context], Tensor]
 
@@ -41,4 +42,21 @@ def lacking(method: str, model: nn.Module) -> str | None:
     return need if need and not hasattr(model, need) else None
 
 
-__all__ = ["CONTROLS", "METHODS", "Context", "Explain", "check_captum", "lacking"]
+def choose_methods(asked: Sequence[str], model: nn.Module, name: str, n_images: int) -> tuple[list[str], list[str]]:
+    """Return those of the methods ``asked`` for that ``model`` can do, each once, and a line for each that it can't.
+
+    Raises:
+        InputError: the model, called ``name``, can do none, or the images are too few for one of them.
+
+    """
+    needs = {method: lacking(method, model) for method in asked}
+    left_out = [f"`{method}` is left out: the model has no {need}." for method, need in needs.items() if need]
+    methods = [method for method, need in needs.items() if not need]
+    if not methods:
+        raise InputError(f"methods={list(asked)}: model {name} can do none of them.")
+    if "permutation" in methods and n_images < 2:
+        raise InputError("methods: permutation needs n_images=2 or more, as a patch is replaced by another image's.")
+    return methods, left_out
+
+
+__all__ = ["CONTROLS", "METHODS", "Context", "Explain", "check_captum", "choose_methods", "lacking"]

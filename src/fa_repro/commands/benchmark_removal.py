@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from fa_repro.attribution import METHODS, Context, check_captum, lacking
+from fa_repro.attribution import METHODS, Context, check_captum, choose_methods
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data
 from fa_repro.device import choose_device, describe
@@ -54,12 +54,7 @@ def run(cfg: DictConfig) -> int:
     test = load_data(data_config, "test")
     check_images(checkpoint, test)
     images = test.sample(cfg.n_images, cfg.seed).to(device)
-    left_out = [f"`{m}` is left out: the model has no {need}." for m in cfg.methods if (need := lacking(m, model))]
-    methods = [m for m in dict.fromkeys(cfg.methods) if not lacking(m, model)]
-    if not methods:
-        raise InputError(f"methods={list(cfg.methods)}: model {checkpoint.model['name']} can do none of them.")
-    if "permutation" in methods and len(images) < 2:
-        raise InputError("methods: permutation needs n_images=2 or more, as a patch is replaced by another image's.")
+    methods, left_out = choose_methods(cfg.methods, model, checkpoint.model["name"], len(images))
     for line in left_out:
         print(line)
 

@@ -1,0 +1,65 @@
+"""The check: each method's maps of a network that loses its layers, held against those of the intact one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fa_repro.attribution import METHODS, Context
+from fa_repro.sanity.randomization import Layer, cascade
+from fa_repro.sanity.rank_correlation import spearman
+
+INTACT = "(none)"  # the layer at depth 0
+
+
+class Cascade(NamedTuple):
+    """Everything that was measured, on the CPU; M methods, D layers, N images."""
+
+    methods: tuple[str, ...]
+    layers: tuple[str, ...]  # D+1 names; depth 0 is the intact network
+    correlation: np.ndarray  # (M,D+1,N); NaN where one of the two maps orders nothing
+
+
+def measure(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    order: Sequence[Layer],
+    *,
+    methods: Sequence[str],
+    context: Context,
+    tick: Callable[[int], object] = lambda images: None,
+) -> Cascade:
+    """Randomise layer by layer and correlate each method's maps with the intact network's, image by image.
+
+    Args:
+        model: in eval mode, on the images' device; stays as it is.
+        images: (N,C,H,W) uint8.
+        targets: (N,) classes, the same at every depth.
+        order: layers from the top down, of `fa_repro.sanity.randomization.layers`.
+        methods: names of `fa_repro.attribution.METHODS`.
+        context: settings of the methods; pool and rows are filled in here.
+        tick: told how many maps have been made.
+
+    """
+    context = replace(context, pool=images)
+
+    def explain(network: nn.Module, method: str) -> Tensor:
+        maps = []
+        for rows in torch.arange(len(images)).split(context.batch_size):
+            there = rows.to(images.device)
+            batch = images[there].float() / 255
+            maps.append(METHODS[method](network, batch, targets[there], replace(context, rows=rows)))
+            tick(len(rows))
+        return torch.cat(maps)
+
+    intact = {method: explain(model, method) for method in methods}
+    by_depth = [torch.stack([spearman(maps, maps) for maps in intact.values()])]
+    names = [INTACT]
+    for name, network in cascade(model, list(order), context.seed):
+        by_depth.append(torch.stack([spearman(intact[method], explain(network, method)) for method in methods]))
+        names.append(name)
+    return Cascade(tuple(methods), tuple(names), torch.stack(by_depth, dim=1).cpu().numpy())
