@@ -58,7 +58,10 @@ def test_each_command_composes_with_known_keys_alone(command):
     assert not OmegaConf.missing_keys(cfg)
 
 
-@pytest.mark.parametrize("model", choices("model", "from_checkpoint"))
+OTHERS = ("torchvision", "factory")  # classifiers that are not ours, for the benchmarks
+
+
+@pytest.mark.parametrize("model", [name for name in choices("model", "from_checkpoint") if name not in OTHERS])
 def test_each_model_composes(model):
     for words in (("train", f"model={model}"), ("verify_gradcam", f"model={model}", "data=shapes")):
         cfg = composed(*words)
@@ -66,6 +69,27 @@ def test_each_model_composes(model):
         assert cfg.model.name == model
         assert not OmegaConf.missing_keys(cfg)
         assert leaves(cfg) <= config.known_keys(config.SCHEMAS[words[0]])
+
+
+@pytest.mark.parametrize("command", ["benchmark_removal", "benchmark_sanity"])
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (("model=torchvision", "model.name=resnet50"), "model.name"),
+        (("model=factory", "model.factory=a.b:c"), "model.factory"),
+    ],
+)
+def test_other_classifiers_compose(command, words, missing):
+    cfg = composed(command, *words, "model.weights=file.pt", "layer=layer4", "data=shapes")
+    config.check(cfg)
+    assert (OmegaConf.select(cfg, missing), cfg.model.weights, cfg.layer) == (
+        words[1].split("=")[1],
+        "file.pt",
+        "layer4",
+    )
+    assert not OmegaConf.missing_keys(cfg)
+    assert leaves(cfg) <= config.known_keys(config.SCHEMAS[command])
+    assert OmegaConf.missing_keys(composed(command, words[0])) == {missing}
 
 
 @pytest.mark.parametrize("data", choices("data", "from_checkpoint"))

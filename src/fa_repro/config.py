@@ -69,6 +69,21 @@ class ResNetSmallConfig(ModelConfig):
 
 
 @dataclass
+class TorchvisionConfig(ModelConfig):
+    """``configs/model/torchvision.yaml``."""
+
+    weights: str | None = None
+
+
+@dataclass
+class FactoryConfig(ModelConfig):
+    """``configs/model/factory.yaml``."""
+
+    factory: str = MISSING
+    weights: str | None = None
+
+
+@dataclass
 class AugmentConfig:
     """``trainer.augment``: what the training images go through on the device."""
 
@@ -133,6 +148,8 @@ class RemovalConfig(CommandConfig):
 
     checkpoint: str | None = None
     data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    layer: str | None = None
     methods: list[str] = MISSING
     orders: list[str] = MISSING
     imputation: str = MISSING
@@ -154,6 +171,8 @@ class SanityConfig(CommandConfig):
 
     checkpoint: str | None = None
     data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    layer: str | None = None
     methods: list[str] = MISSING
     target: str = MISSING
     n_images: int = MISSING
@@ -193,6 +212,8 @@ def register() -> None:
     store.store(group="schema", name="model", node=ModelConfig)
     store.store(group="schema", name="fa_cnn", node=FACNNConfig)
     store.store(group="schema", name="resnet_small", node=ResNetSmallConfig)
+    store.store(group="schema", name="torchvision", node=TorchvisionConfig)
+    store.store(group="schema", name="factory", node=FactoryConfig)
 
 
 def _at_least(low: float) -> tuple[Any, str]:
@@ -308,7 +329,8 @@ def known_keys(schema: type) -> set[str]:
     def walk(cls: type, prefix: str) -> None:
         for item in fields(cls):
             keys.add(prefix + item.name)
-            kinds = (FACNNConfig, ResNetSmallConfig) if item.type is ModelConfig else (item.type,)
+            models = (FACNNConfig, ResNetSmallConfig, TorchvisionConfig, FactoryConfig)
+            kinds = models if item.type is ModelConfig else (item.type,)
             for kind in kinds:
                 if isinstance(kind, type) and is_dataclass(kind):
                     walk(kind, f"{prefix}{item.name}.")

@@ -42,14 +42,18 @@ def lacking(method: str, model: nn.Module) -> str | None:
     return need if need and not hasattr(model, need) else None
 
 
-def choose_methods(asked: Sequence[str], model: nn.Module, name: str, n_images: int) -> tuple[list[str], list[str]]:
+def choose_methods(
+    asked: Sequence[str], model: nn.Module, name: str, n_images: int, layer: str | None = None
+) -> tuple[list[str], list[str]]:
     """Return those of the methods ``asked`` for that ``model`` can do, each once, and a line for each that it can't.
+
+    With the name of a ``layer`` of its own, Grad-CAM needs no ``last_feature_layer``.
 
     Raises:
         InputError: the model, called ``name``, can do none, or the images are too few for one of them.
 
     """
-    needs = {method: lacking(method, model) for method in asked}
+    needs = {method: None if method == "grad_cam" and layer else lacking(method, model) for method in asked}
     left_out = [f"`{method}` is left out: the model has no {need}." for method, need in needs.items() if need]
     methods = [method for method, need in needs.items() if not need]
     if not methods:

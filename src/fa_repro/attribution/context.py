@@ -15,6 +15,7 @@ class Context:
         pool: (M,C,H,W) uint8, all images that are explained; permutation takes its donors here. None: the batch.
         rows: (N,) positions of the batch's images in ``pool``; None: 0 ... N-1.
         upsampling: how every map comes to image size: ``bilinear`` or ``nearest``.
+        layer: dotted name of the module whose output Grad-CAM looks at; None: the model's ``last_feature_layer``.
         patch: side of the squares that permutation, occlusion and Shapley values replace, in pixels.
         repeats: donors for each patch over which permutation averages.
         n_steps: points on the path of integrated gradients.
@@ -28,6 +29,7 @@ class Context:
     pool: Tensor | None = None
     rows: Tensor | None = None
     upsampling: str = "bilinear"
+    layer: str | None = None
     patch: int = 4
     repeats: int = 4
     n_steps: int = 50

@@ -8,17 +8,20 @@ from fa_repro.attribution.upsampling import image_size, upsample
 
 
 @torch.enable_grad()
-def last_activations(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the last feature maps (N,C,h,w), attached to the graph, and the logits (N,K) computed from them."""
+def last_activations(model: nn.Module, images: Tensor, name: str | None = None) -> tuple[Tensor, Tensor]:
+    """Return the last feature maps (N,C,h,w), attached to the graph, and the logits (N,K) computed from them.
+
+    They are the output of the module with the dotted ``name``, or of the model's ``last_feature_layer``.
+    """
     caught: list[Tensor] = []
 
     def catch(_: nn.Module, __: object, output: Tensor) -> Tensor:
         # A leaf at this layer: no gradient is computed below it, where none is wanted.
         leaf = output.detach().requires_grad_()
         caught.append(leaf)
-        return leaf
+        return leaf.clone()  # what follows may work in place, as a ReLU does, and a leaf allows none of it
 
-    layer: nn.Module = model.last_feature_layer  # type: ignore[assignment]
+    layer: nn.Module = model.get_submodule(name) if name else model.last_feature_layer  # type: ignore[assignment]
     handle = layer.register_forward_hook(catch)
     try:
         logits = model(images)
@@ -46,6 +49,6 @@ def weighted_maps(activations: Tensor, score: Tensor) -> Tensor:
 @torch.enable_grad()
 def grad_cam(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:
     """Explain images (N,C,H,W) in [0,1] for classes ``targets`` (N,): Grad-CAM of the logit with its ReLU, (N,H,W)."""
-    activations, logits = last_activations(model, images)
+    activations, logits = last_activations(model, images, context.layer)
     maps = weighted_maps(activations, logits.gather(1, targets[:, None])[:, 0]).relu()
     return upsample(maps, image_size(images), context.upsampling)

@@ -1,28 +1,25 @@
-"""``fa-repro benchmark-removal``: percent pixels removed for one trained model, every method beside the controls."""
+"""``fa-repro benchmark-removal``: percent pixels removed for one classifier, every method beside the controls."""
 
 import gzip
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fa_repro.attribution import METHODS, Context, check_captum, choose_methods
-from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
-from fa_repro.data import ImageSet, load_data
+from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
-from fa_repro.errors import InputError
-from fa_repro.models import Task
 from fa_repro.plotting import png
 from fa_repro.removal import measure, per_image_table
 from fa_repro.removal.figures import curves_figure, examples_figure
 from fa_repro.removal.imputation import stand_in
 from fa_repro.removal.ranking import rank_pixels, tie_break
 from fa_repro.removal.summary import curves_table, difference_table, summary_markdown, summary_table
-from fa_repro.rundir import RunDir, data_label, digest
+from fa_repro.rundir import RunDir
 from fa_repro.statistics import Bootstrap
+from fa_repro.subject import feature_layer, open_subject
 
 EXAMPLES = 4  # images in examples.png
 
@@ -34,33 +31,24 @@ def run(cfg: DictConfig) -> int:
         InputError: config, checkpoint or data can't be used.
 
     """
-    if cfg.checkpoint is None:
-        raise InputError(
-            "benchmark-removal needs checkpoint=PATH; `fa-repro train` writes RESULTS/train/NAME/checkpoint.pt."
-        )
     check_captum(cfg.methods)
     device = choose_device(cfg.device)
-    checkpoint = load_checkpoint(cfg.checkpoint)
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    data_config = merge_data(checkpoint, config["data"])
-    name = cfg.name or f"{data_label(data_config)}-{checkpoint.model['name']}-seed{checkpoint.seed}"
-    rundir = RunDir(cfg, "benchmark-removal", name, {"checkpoint": digest(Path(cfg.checkpoint))})
+    subject = open_subject(cfg, "benchmark-removal")
+    rundir = RunDir(cfg, "benchmark-removal", subject.run_name, subject.inputs)
     if rundir.finished:
         return rundir.exit_code()
 
-    model = checkpoint.build().requires_grad_(False).to(device)
-    task = Task(**checkpoint.task)
-    test = load_data(data_config, "test")
-    check_images(checkpoint, test)
-    images = test.sample(cfg.n_images, cfg.seed).to(device)
-    methods, left_out = choose_methods(cfg.methods, model, checkpoint.model["name"], len(images))
+    images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
+    model = subject.build().to(device)
+    layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
+    methods, left_out = choose_methods(cfg.methods, model, subject.name, len(images), layer)
     for line in left_out:
         print(line)
 
     orders = list(dict.fromkeys(cfg.orders))
-    mean, std = torch.tensor(task.mean), torch.tensor(task.std)
+    mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)
     context = Context(
+        layer=layer,
         upsampling=cfg.upsampling,
         patch=cfg.patch,
         repeats=cfg.repeats,
@@ -91,11 +79,9 @@ def run(cfg: DictConfig) -> int:
     summary = summary_table(measured, bootstrap, cfg.imputation)
     differences = difference_table(measured, bootstrap)
     top1 = float((measured.prediction[0, 0, 0] == measured.labels).mean())
-    removal_share = checkpoint.trainer["augment"]["removal"]
-    augmented = f"{100 * removal_share:.0f} % of the training images with removal" if removal_share else "no removal"
     conditions = (
-        f"{checkpoint.model['name']} trained on {data_label(checkpoint.data)} ({augmented} as augmentation), "
-        f"{len(images)} test images of {data_label(data_config)}, top-1 {100 * top1:.1f} %, target: {cfg.target}, "
+        f"{subject.words}, "
+        f"{len(images)} test images of {subject.data}, top-1 {100 * top1:.1f} %, target: {cfg.target}, "
         f"removed pixels: {cfg.imputation}, maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, "
         f"seed {cfg.seed}."
     )
@@ -103,7 +89,7 @@ def run(cfg: DictConfig) -> int:
     rundir.write_text("summary.csv", summary.to_csv(index=False, float_format="%.6g"))
     if differences is not None:
         rundir.write_text("differences.csv", differences.to_csv(index=False, float_format="%.6g"))
-    page = summary_markdown(f"Percent pixels removed: {name}", conditions, summary, differences, left_out)
+    page = summary_markdown(f"Percent pixels removed: {subject.run_name}", conditions, summary, differences, left_out)
     rundir.write_text("summary.md", page)
     rows = per_image_table(measured, images.rows.numpy(), cfg.imputation).to_csv(index=False).encode()
     # No time stamp inside: the same rows are the same file.
@@ -111,7 +97,7 @@ def run(cfg: DictConfig) -> int:
     rundir.write("curves.png", png(curves_figure(curves, conditions.split(", target")[0])))
     rundir.write(
         "examples.png",
-        png(_examples(model, images, methods, cfg.imputation, mean, std, context, list(checkpoint.classes))),
+        png(_examples(model, images, methods, cfg.imputation, mean, std, context, list(subject.classes))),
     )
     rundir.finish(describe(device))
     print(page)

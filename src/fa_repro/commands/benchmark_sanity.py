@@ -1,22 +1,18 @@
 """``fa-repro benchmark-sanity``: do the maps change when the network's weights are randomised, layer by layer?"""
 
-from pathlib import Path
-
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fa_repro.attribution import Context, check_captum, choose_methods
-from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
-from fa_repro.data import load_data
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
-from fa_repro.models import Task
 from fa_repro.plotting import png
-from fa_repro.rundir import RunDir, data_label, digest
+from fa_repro.rundir import RunDir
 from fa_repro.sanity import layers, left_as_they_are, measure
 from fa_repro.sanity.figures import sanity_figure
 from fa_repro.sanity.summary import sanity_table, summary_markdown
+from fa_repro.subject import feature_layer, open_subject
 
 
 def run(cfg: DictConfig) -> int:
@@ -26,32 +22,22 @@ def run(cfg: DictConfig) -> int:
         InputError: config, checkpoint or data can't be used.
 
     """
-    if cfg.checkpoint is None:
-        raise InputError(
-            "benchmark-sanity needs checkpoint=PATH; `fa-repro train` writes RESULTS/train/NAME/checkpoint.pt."
-        )
     check_captum(cfg.methods)
     device = choose_device(cfg.device)
-    checkpoint = load_checkpoint(cfg.checkpoint)
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    data_config = merge_data(checkpoint, config["data"])
-    model_name = checkpoint.model["name"]
-    name = cfg.name or f"{data_label(data_config)}-{model_name}-seed{checkpoint.seed}"
-    rundir = RunDir(cfg, "benchmark-sanity", name, {"checkpoint": digest(Path(cfg.checkpoint))})
+    subject = open_subject(cfg, "benchmark-sanity")
+    rundir = RunDir(cfg, "benchmark-sanity", subject.run_name, subject.inputs)
     if rundir.finished:
         return rundir.exit_code()
 
-    model = checkpoint.build().requires_grad_(False).to(device)
-    test = load_data(data_config, "test")
-    check_images(checkpoint, test)
-    images = test.sample(cfg.n_images, cfg.seed).to(device)
-    methods, left_out = choose_methods(cfg.methods, model, model_name, len(images))
+    images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
+    model = subject.build().to(device)
+    layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
+    methods, left_out = choose_methods(cfg.methods, model, subject.name, len(images), layer)
     for line in left_out:
         print(line)
     order = layers(model, images.images[:1].float() / 255)
     if not order:
-        raise InputError(f"model {model_name}: none of its layers has weights that can be drawn anew.")
+        raise InputError(f"model {subject.name}: none of its layers has weights that can be drawn anew.")
 
     targets = images.labels
     if cfg.target == "predicted":
@@ -59,7 +45,8 @@ def run(cfg: DictConfig) -> int:
             batches = images.images.split(cfg.batch_size)
             targets = torch.cat([model(batch.float() / 255).argmax(1) for batch in batches])
     context = Context(
-        colour=torch.tensor(Task(**checkpoint.task).mean, device=device),
+        colour=torch.tensor(subject.task.mean, device=device),
+        layer=layer,
         upsampling=cfg.upsampling,
         patch=cfg.patch,
         repeats=cfg.repeats,
@@ -74,14 +61,14 @@ def run(cfg: DictConfig) -> int:
 
     table = sanity_table(measured, cfg.bootstrap, cfg.seed)
     conditions = (
-        f"{model_name} trained on {data_label(checkpoint.data)}, {len(images)} test images of "
-        f"{data_label(data_config)}, target: {cfg.target}, maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} "
-        f"pixels, seed {cfg.seed}. Layers are drawn anew as they were before training, from the last to the first; "
-        f"batch statistics go back to mean 0 and variance 1 with them."
+        f"{subject.words}, {len(images)} test images of {subject.data}, target: {cfg.target}, "
+        f"maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, seed {cfg.seed}. Layers are drawn anew as "
+        f"they were before training, from the last to the first; with them, batch statistics go back to mean 0 and "
+        f"variance 1."
     )
     kept = left_as_they_are(model)
     remarks = [f"Left as trained, as no layer's own: {', '.join(f'`{weight}`' for weight in kept)}."] if kept else []
-    page = summary_markdown(f"Sanity check: {name}", conditions, table, [*remarks, *left_out])
+    page = summary_markdown(f"Sanity check: {subject.run_name}", conditions, table, [*remarks, *left_out])
     rundir.write_text("sanity.csv", table.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("summary.md", page)
     rundir.write("sanity.png", png(sanity_figure(table, conditions.split(", target")[0])))

@@ -1,0 +1,183 @@
+"""Networks that are not ours: torchvision's by name, or whatever a function of the user's returns.
+
+They take images in [0,1], as every model here does. torchvision's get ImageNet's normalisation in front; a function's
+module has to normalise by itself.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
+
+from fa_repro.errors import InputError, did_you_mean
+from fa_repro.models.normalization import Normalize
+
+# Of ImageNet's training set: what torchvision's weights were trained with (its docs, "Models and pre-trained weights").
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_NESTS = ("state_dict", "model")  # keys under which training scripts put the weights
+
+
+class TorchvisionNet(nn.Module):
+    """A classifier of torchvision's on images (N,3,H,W) in [0,1], with ImageNet's normalisation in front."""
+
+    def __init__(self, name: str, n_classes: int) -> None:
+        super().__init__()
+        from torchvision import models
+
+        self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+        self.net = models.get_model(name, weights=None, num_classes=n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N,3,H,W) in [0,1] to logits (N,K)."""
+        return self.net(self.normalize(images))
+
+
+def is_external(config: Mapping[str, Any]) -> bool:
+    """Return whether a resolved ``configs/model/*.yaml`` is one of ``torchvision`` or ``factory``."""
+    return "weights" in config
+
+
+def build_external(config: Mapping[str, Any], n_classes: int, seed: int) -> nn.Module:
+    """Build the network that ``config`` (``configs/model/torchvision.yaml`` or ``factory.yaml``) names, in eval mode.
+
+    Args:
+        config: resolved; without ``weights`` a torchvision network has random ones, another what its function gave it.
+        n_classes: of the data set; torchvision's head gets as many.
+        seed: of random weights.
+
+    Raises:
+        InputError: no such network or function, or the weights don't fit.
+
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        model = call_factory(config["factory"]) if "factory" in config else _torchvision(config["name"], n_classes)
+    if config["weights"] is not None:
+        target = model.net if isinstance(model, TorchvisionNet) else model
+        _load(target, Path(config["weights"]), config["name"])
+    return model.eval()
+
+
+def _torchvision(name: str, n_classes: int) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if name not in known:
+        raise InputError(
+            f"model.name={name}: torchvision has no such classifier.{did_you_mean(name, known)} "
+            f"It has resnet50, vgg16, densenet121 and {len(known) - 3} more."
+        )
+    return TorchvisionNet(name, n_classes)
+
+
+def _module(word: str) -> tuple[Any, str]:
+    """Return the module and the function's name; the working directory is searched too."""
+    place, colon, function = word.partition(":")
+    if not (place and colon and function):
+        raise InputError(f"model.factory={word}: must be package.module:function.")
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        return importlib.import_module(place), function
+    except Exception as error:  # whatever the user's own module raises
+        raise InputError(f"model.factory={word}: {place} can't be imported ({_first_line(error)}).") from None
+    finally:
+        sys.path.remove(here)
+
+
+def factory_file(word: str) -> Path | None:
+    """Return the file that the function of ``package.module:function`` is written in; None if it is in none.
+
+    Raises:
+        InputError: the module can't be imported.
+
+    """
+    file = getattr(_module(word)[0], "__file__", None)
+    return Path(file) if file else None
+
+
+def call_factory(word: str) -> nn.Module:
+    """Return the module that ``package.module:function``, called without arguments, returns.
+
+    Raises:
+        InputError: there is no such function, it fails, or it returns no ``torch.nn.Module``.
+
+    """
+    module, function = _module(word)
+    factory = getattr(module, function, None)
+    if not callable(factory):
+        raise InputError(f"model.factory={word}: {module.__name__} has no function {function}.")
+    try:
+        made = factory()
+    except Exception as error:  # whatever the user's own function raises
+        raise InputError(f"model.factory={word}: the function failed ({_first_line(error)}).") from None
+    if not isinstance(made, nn.Module):
+        raise InputError(f"model.factory={word}: must return a torch.nn.Module, not {type(made).__name__}.")
+    return made
+
+
+def _load(model: nn.Module, path: Path, name: str) -> None:
+    """Load a state dict, bare or under the names that training scripts use."""
+    if not path.is_file():
+        raise InputError(f"model.weights={path}: no such file. Give a state dict that torch.save wrote.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what its zip and pickle readers raise
+        raise InputError(
+            f"model.weights={path}: is no state dict that torch.save wrote ({type(error).__name__})."
+        ) from None
+    for key in _NESTS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"model.weights={path}: holds no state dict (names and tensors).")
+    state = dict(content)
+    consume_prefix_in_state_dict_if_present(state, "module.")  # of a network that was trained in parallel
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"model.weights={path}: don't fit {name}: {_shortened(error)}") from None
+
+
+def _shortened(error: Exception) -> str:
+    """Return the first thing that torch says doesn't fit; its lists of keys can be pages long."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    first = lines[1] if len(lines) > 1 else lines[0]
+    return first if len(first) <= 160 else first[:157] + "..."
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def probe(model: nn.Module, images: Tensor, n_classes: int, name: str) -> None:
+    """Refuse a network that can't classify the images.
+
+    Args:
+        model: on the images' device.
+        images: (1,C,H,W) in [0,1].
+        n_classes: of the data set.
+        name: of the model.
+
+    Raises:
+        InputError: it fails on them, or its output is not (1, n_classes).
+
+    """
+    shape = "x".join(str(n) for n in images.shape[1:])
+    try:
+        with torch.inference_mode():
+            logits = model(images)
+    except Exception as error:  # whatever the user's own network raises
+        raise InputError(f"model {name} can't take images of {shape} ({_first_line(error)}).") from None
+    if not isinstance(logits, Tensor) or logits.shape != (1, n_classes):
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(
+            f"model {name} must give logits (1, {n_classes}), one for each class of the data, not {found}."
+        )

@@ -1,0 +1,155 @@
+"""What a benchmark looks at: a classifier, from a checkpoint or elsewhere, and the test images it is asked about."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
+from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
+from fa_repro.data import ImageSet, load_data
+from fa_repro.errors import InputError
+from fa_repro.models import Task, build_model
+from fa_repro.models.external import build_external, factory_file, is_external, probe
+from fa_repro.rundir import data_label, default_name, digest
+
+
+class Subject(NamedTuple):
+    """A classifier and its test images, both made on demand, on the CPU.
+
+    Attributes:
+        name: of the model.
+        words: the model and where its weights come from.
+        data: what to call the data set.
+        run_name: what to call the run.
+        inputs: digests of the files that the result depends on, for `fa_repro.rundir.RunDir`.
+        task: what the model fits; mean and std are of its training set, of the test images where that is unknown.
+        classes: names.
+        load: returns all test images.
+        build: returns the network, in eval mode, its weights without gradients.
+
+    """
+
+    name: str
+    words: str
+    data: str
+    run_name: str
+    inputs: dict[str, str]
+    task: Task
+    classes: tuple[str, ...]
+    load: Callable[[], ImageSet]
+    build: Callable[[], nn.Module]
+
+
+def open_subject(cfg: DictConfig, command: str) -> Subject:
+    """Open what ``cfg`` names: ``checkpoint=PATH``, or ``model=NAME`` and ``data=NAME``.
+
+    Args:
+        cfg: with checkpoint, data, model, name and seed.
+        command: the subcommand, as typed.
+
+    Raises:
+        InputError: too much or too little is given, or a file or the data can't be used.
+
+    """
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    if cfg.checkpoint is not None:
+        if cfg.model.name != "from_checkpoint":
+            raise InputError(
+                "checkpoint=… and model=… contradict each other: the checkpoint holds its model. Give one of them."
+            )
+        return _from_checkpoint(cfg, config)
+    if cfg.model.name == "from_checkpoint":
+        raise InputError(
+            f"{command} needs checkpoint=PATH (`fa-repro train` writes RESULTS/train/NAME/checkpoint.pt), "
+            f"or model=… and data=… for another classifier."
+        )
+    if cfg.data.name == "from_checkpoint":
+        raise InputError(f"{command} with model=… needs data=NAME: whose test images?")
+    return _from_model(cfg, config)
+
+
+def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
+    checkpoint = load_checkpoint(cfg.checkpoint)
+    data = merge_data(checkpoint, config["data"])
+    name = checkpoint.model["name"]
+
+    def load() -> ImageSet:
+        test = load_data(data, "test")
+        check_images(checkpoint, test)
+        return test
+
+    share = checkpoint.trainer["augment"]["removal"]
+    augmented = f"{100 * share:.0f} % of the training images with removal" if share else "no removal"
+    return Subject(
+        name=name,
+        words=f"{name} trained on {data_label(checkpoint.data)} ({augmented} as augmentation)",
+        data=data_label(data),
+        run_name=cfg.name or f"{data_label(data)}-{name}-seed{checkpoint.seed}",
+        inputs={"checkpoint": digest(Path(cfg.checkpoint))},
+        task=Task(**checkpoint.task),
+        classes=tuple(checkpoint.classes),
+        load=load,
+        build=lambda: checkpoint.build().requires_grad_(False),
+    )
+
+
+def _from_model(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
+    model, test = config["model"], load_data(config["data"], "test")
+    # Of the test images: the set that another's classifier was trained on is not at hand.
+    task = Task(len(test.classes), test.images.shape[1], test.images.shape[2], *test.statistics())
+    name, inputs = model["name"], {}
+    weights = model.get("weights")
+    if weights is not None and Path(weights).is_file():
+        inputs["weights"] = digest(Path(weights))
+    if "factory" in model and (file := factory_file(model["factory"])):
+        inputs["factory"] = digest(file)
+
+    def build() -> nn.Module:
+        if is_external(model):
+            network = build_external(model, task.n_classes, cfg.seed)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.random.default_generator.manual_seed(cfg.seed)
+                network = build_model(model, task).eval()
+        probe(network, test.images[:1].float() / 255, task.n_classes, name)
+        return network.requires_grad_(False)
+
+    origin = f"with the weights of {Path(weights).name}" if weights is not None else "with random weights"
+    if "factory" in model and weights is None:
+        origin = f"as {model['factory']} returns it"
+    return Subject(
+        name=name,
+        words=f"{name} {origin} (mean colour of the test images)",
+        data=data_label(config["data"]),
+        run_name=cfg.name or default_name(cfg),
+        inputs=inputs,
+        task=task,
+        classes=test.classes,
+        load=lambda: test,
+        build=build,
+    )
+
+
+def feature_layer(model: nn.Module, asked: str | None, images: torch.Tensor) -> str | None:
+    """Return the dotted name of the layer that Grad-CAM looks at, or None for the model's own ``last_feature_layer``.
+
+    Args:
+        model: of a `Subject`.
+        asked: the word of ``layer=``, or None; a torchvision network's own names may be given.
+        images: (1,C,H,W) in [0,1], on the model's device.
+
+    Raises:
+        InputError: the layer that is asked for has no feature maps.
+
+    """
+    if asked is None:
+        return None if hasattr(model, "last_feature_layer") else last_convolutional_stage(model, images)
+    names = dict(model.named_modules())
+    layer = asked if asked in names or f"net.{asked}" not in names else f"net.{asked}"
+    check_layer(model, layer, images)
+    return layer
