@@ -18,7 +18,7 @@ import fa_repro
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.rundir import RunDir, default_name
 
-SUBCOMMANDS = ("train", "verify-gradcam", "benchmark-removal", "report")
+SUBCOMMANDS = ("train", "verify-gradcam", "benchmark-removal", "benchmark-localization", "report")
 
 
 class Handler:
