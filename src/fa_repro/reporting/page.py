@@ -97,7 +97,9 @@ def localization_table(group: Group) -> str:
     for name, run in group.runs.get("benchmark-localization", {}).items():
         table = run.table("localization.csv")
         for measure, lines in table.groupby("measure", sort=False) if len(table) else ():
-            cells = {line.method: f"{line.value:.3f} ± {(line.high - line.low) / 2:.3f}" for line in lines.itertuples()}
+            cells = {
+                str(line.method): f"{line.value:.3f} ± {(line.high - line.low) / 2:.3f}" for _, line in lines.iterrows()
+            }
             methods += [method for method in cells if method not in methods]
             rows.append((name, str(measure), float(lines.chance.iloc[0]), cells))
     if not rows:
