@@ -94,7 +94,7 @@ def test_other_classifiers_compose(command, words, missing):
 
 @pytest.mark.parametrize("data", choices("data", "from_checkpoint"))
 def test_each_data_set_composes(data):
-    for command in ("train", "benchmark_removal"):
+    for command in ("train", "benchmark_removal", "benchmark_localization"):
         cfg = composed(command, f"data={data}", *(["data.root=somewhere"] if data == "image_folder" else []))
         config.check(cfg)
         assert cfg.data.name == data
@@ -120,8 +120,10 @@ def test_each_experiment_composes_and_changes_the_config(experiment):
 
 def test_the_files_name_the_models_and_data_sets_that_exist():
     assert set(choices("data")) == {*NAMES, "shapes", "image_folder", "from_checkpoint"}
-    assert composed("benchmark_removal").methods == [name for name in METHODS if name not in captum_library.METHODS]
+    default = [name for name in METHODS if name not in captum_library.METHODS]
+    assert composed("benchmark_removal").methods == composed("benchmark_localization").methods == default
     assert set(captum_library.METHODS) < set(METHODS)
+    assert composed("benchmark_localization").measures == list(config.MEASURES)
     assert tuple(METHODS) == config.METHODS
 
 
@@ -238,6 +240,13 @@ EDGES = [
     ("methods", ["random"], ["gradcam"]),
     ("methods", ["grad_cam", "center"], []),
     ("orders", ["lerf"], ["morf", "leaf"]),
+    ("measures", ["grid"], ["energy", "iou"]),
+    ("measures", ["pointing_game", "energy"], []),
+    ("tolerance", 0, -1),
+    ("grid", 2, 1),
+    ("confidence", 0.0, -0.1),
+    ("confidence", 1.0, 1.1),
+    ("mosaics", 2, 1),
     ("imputation", "blur", "black"),
     ("target", "label", "true"),
     ("score", "probability", "softmax"),

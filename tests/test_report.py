@@ -132,6 +132,29 @@ def test_a_missing_run_is_said_to_be_missing_and_its_claim_not_tested(whole):
     assert verdicts(whole)["C2"] == UNTESTED
 
 
+def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_not(whole):
+    assert "Not run." in report(groups(whole), whole)
+    lines = [
+        {
+            "measure": measure,
+            "method": method,
+            "value": value,
+            "low": value - 0.02,
+            "high": value + 0.04,
+            "chance": 0.25,
+        }
+        for measure, value in (("energy", 0.5), ("grid", 0.75))
+        for method in ("center", "feature_map")
+    ]
+    words = {"conditions": "fa_cnn trained on shapes, 100 images."}
+    make_run(whole / "shapes", "benchmark-localization", "fa_cnn", {"localization.csv": lines}, words, ["bars.png"])
+    page = report(groups(whole), whole)
+    assert "Not run." not in page and f"- `fa_cnn`: {words['conditions']}" in page
+    assert "| network | measure | chance | `feature_map` | `center` |" in page
+    assert "| `fa_cnn` | grid | 0.250 | 0.750 ± 0.030 | 0.750 ± 0.030 |" in page
+    assert "(shapes/benchmark-localization/fa_cnn/bars.png)" in page
+
+
 def test_every_figure_is_linked_and_exists(whole):
     page = report(groups(whole), whole)
     pictures = sorted(path.relative_to(whole).as_posix() for path in whole.rglob("*.png"))

@@ -18,6 +18,7 @@ COMMANDS = {
     "verify-gradcam": "are the class maps the Grad-CAM maps? identity, morphing, decomposition; exit 1 if not",
     "benchmark-removal": "take away pixels in the order of each method's map and watch the prediction",
     "benchmark-sanity": "randomise the weights layer by layer; do the methods' maps change with them?",
+    "benchmark-localization": "does each method's map lie where the object is? pointing game, energy, grid of images",
     "report": "gather every run under results/ into REPORT.md: claim, evidence, verdict",
 }
 USAGE = "\n".join(
@@ -26,7 +27,7 @@ USAGE = "\n".join(
         "",
         "Reproduces the Feature-Align CNN (arXiv:2603.25798) and tests its claims.",
         "",
-        *(f"  {name:<18} {text}" for name, text in COMMANDS.items()),
+        *(f"  {name:<22} {text}" for name, text in COMMANDS.items()),
         "",
         "  fa-repro SUBCOMMAND --help        its keys and choices",
         "  fa-repro SUBCOMMAND --cfg job     the composed config, nothing run",

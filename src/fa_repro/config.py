@@ -20,6 +20,7 @@ METHODS = (
     "random", "center",
 )  # fmt: skip
 ORDERS = ("morf", "lerf")
+MEASURES = ("pointing_game", "energy", "grid")
 
 
 @dataclass
@@ -186,6 +187,27 @@ class SanityConfig(CommandConfig):
 
 
 @dataclass
+class LocalizationConfig(CommandConfig):
+    """``configs/benchmark_localization.yaml``."""
+
+    checkpoint: str | None = None
+    data: DataConfig = MISSING
+    methods: list[str] = MISSING
+    measures: list[str] = MISSING
+    target: str = MISSING
+    n_images: int = MISSING
+    tolerance: int = MISSING
+    grid: int = MISSING
+    confidence: float = MISSING
+    mosaics: int = MISSING
+    upsampling: str = MISSING
+    patch: int = MISSING
+    repeats: int = MISSING
+    bootstrap: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
 class ReportConfig(CommandConfig):
     """``configs/report.yaml``."""
 
@@ -197,6 +219,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "verify_gradcam": VerifyConfig,
     "benchmark_removal": RemovalConfig,
     "benchmark_sanity": SanityConfig,
+    "benchmark_localization": LocalizationConfig,
     "report": ReportConfig,
 }
 
@@ -276,6 +299,11 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "trainer.augment.removal": _within(0, 1),
     "methods": _each(_one_of(*METHODS)),
     "orders": _each(_one_of(*ORDERS)),
+    "measures": _each(_one_of(*MEASURES)),
+    "tolerance": _at_least(0),
+    "grid": _at_least(2),
+    "confidence": _within(0, 1),
+    "mosaics": _at_least(2),
     "imputation": _one_of("mean", "zero", "blur", "noise"),
     "target": _one_of("predicted", "label"),
     "score": _one_of("logit", "probability"),

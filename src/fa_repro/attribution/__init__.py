@@ -1,7 +1,9 @@
 """Attribution methods, one a file; all have the shape ``explain(model, images, targets, context) -> maps (N,H,W)``."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution.captum_library import check_captum
@@ -63,4 +65,39 @@ def choose_methods(
     return methods, left_out
 
 
-__all__ = ["CONTROLS", "METHODS", "Context", "Explain", "check_captum", "choose_methods", "lacking"]
+# Read the logits of several classes in the same forward passes.
+_SHARE_PASSES = ("permutation", "occlusion")
+
+
+def explain_classes(method: str, model: nn.Module, images: Tensor, classes: Tensor, context: Context) -> Tensor:
+    """Explain each image for several classes.
+
+    Args:
+        method: a name of `METHODS`.
+        model: in eval mode, on the images' device.
+        images: (N,C,H,W) in [0,1].
+        classes: (N,T), T for each image.
+        context: settings; the noise of ``random`` is drawn anew for each of the T.
+
+    Returns:
+        (N,T,H,W) maps.
+
+    """
+    if method in _SHARE_PASSES:
+        return METHODS[method](model, images, classes, context)
+    each = enumerate(classes.unbind(1))
+    return torch.stack(
+        [METHODS[method](model, images, column, replace(context, seed=context.seed + t)) for t, column in each], dim=1
+    )
+
+
+__all__ = [
+    "CONTROLS",
+    "METHODS",
+    "Context",
+    "Explain",
+    "check_captum",
+    "choose_methods",
+    "explain_classes",
+    "lacking",
+]

@@ -29,32 +29,36 @@ def patch_drops(
     Args:
         model: maps images to logits.
         images: (N,C,H,W) in [0,1].
-        targets: (N,) classes.
+        targets: (N,) classes, or (N,T): several for each image, read in the same forward passes.
         patch: side in pixels; the last patches of a row or column are smaller if it doesn't divide the image.
         batch_size: images a forward pass.
         replacement: from positions (B,) in the batch to images (B,C,H,W), of which the patch's pixels are taken.
 
     Returns:
-        (N, ceil(H/patch), ceil(W/patch)): the intact image's target logit minus that without the patch.
+        (N, ceil(H/patch), ceil(W/patch)), with T (N, T, ...): the intact image's target logit minus that without the
+        patch.
 
     """
     n, _, height, width = images.shape
     rows, cols = -(-height // patch), -(-width // patch)
     device = images.device
     number = patch_numbers((height, width), patch, device)  # one comparison makes a whole batch's masks
-    intact = torch.cat([model(part) for part in images.split(batch_size)]).gather(1, targets[:, None])[:, 0]
+    chosen = targets.view(n, -1)
+    intact = torch.cat([model(part) for part in images.split(batch_size)]).gather(1, chosen)
     jobs = torch.arange(n * rows * cols, device=device)
     without = []
     for job in jobs.split(batch_size):
         image = job // (rows * cols)
         mask = number == (job % (rows * cols))[:, None, None]
         changed = torch.where(mask[:, None], replacement(image), images[image])
-        without.append(model(changed).gather(1, targets[image][:, None])[:, 0])
-    return intact[:, None, None] - torch.cat(without).view(n, rows, cols)
+        without.append(model(changed).gather(1, chosen[image]))
+    drops = intact[:, :, None] - torch.cat(without).view(n, rows * cols, -1).transpose(1, 2)
+    return drops.reshape(*targets.shape, rows, cols)
 
 
 def spread(drops: Tensor, patch: int, size: tuple[int, int], mode: str) -> Tensor:
-    """Bring one value a patch (N,rows,cols) to the image's ``size`` (H,W), each over its own pixels."""
+    """Bring one value a patch (...,rows,cols) to the image's ``size`` (H,W), each over its own pixels."""
     height, width = size
-    whole = (drops.shape[1] * patch, drops.shape[2] * patch)  # the last patches may reach beyond the image
-    return upsample(drops, whole, mode)[:, :height, :width]
+    rows, cols = drops.shape[-2:]
+    whole = (rows * patch, cols * patch)  # the last patches may reach beyond the image
+    return upsample(drops.reshape(-1, rows, cols), whole, mode)[:, :height, :width].unflatten(0, drops.shape[:-2])

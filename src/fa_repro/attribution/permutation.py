@@ -25,7 +25,7 @@ def derangement(n: int, generator: torch.Generator) -> Tensor:
 
 @torch.inference_mode()
 def permutation(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:
-    """Explain images (N,C,H,W) in [0,1] for classes ``targets`` (N,) by permutation, (N,H,W).
+    """Explain images (N,C,H,W) in [0,1] for classes ``targets`` (N,) by permutation, (N,H,W); for (N,T), (N,T,H,W).
 
     Each patch is replaced by the same patch of another image of the pool, ``context.repeats`` times; the drops of the
     target's logit are averaged.

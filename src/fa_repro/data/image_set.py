@@ -17,7 +17,7 @@ class ImageSet:
         labels: (N,) int64.
         rows: (N,) int64, each image's position in the whole data set, on the CPU.
         classes: K names, label = position.
-        masks: (N,H,W) bool, the object's pixels, where they are known.
+        masks: (N,H,W) bool, the object's pixels or its boxes' where they are known; nowhere true: this image's are not.
 
     """
 

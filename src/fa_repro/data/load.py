@@ -7,18 +7,19 @@ from typing import Any
 
 import torch
 
-from fa_repro.data import image_folder, shapes, torchvision_sets
+from fa_repro.data import boxes, image_folder, shapes, torchvision_sets
 from fa_repro.data.cache import cache_folder, cached
 from fa_repro.data.image_set import ImageSet, resize, stratified
 from fa_repro.errors import InputError
 
 
-def load_data(config: Mapping[str, Any], split: str) -> ImageSet:
+def load_data(config: Mapping[str, Any], split: str, truth: bool = False) -> ImageSet:
     """Load one split, limited to ``n_train`` or ``n_test`` images.
 
     Args:
         config: a resolved ``configs/data/*.yaml``.
         split: ``train`` or ``test``.
+        truth: whether an image folder's boxes are wanted as masks; the embedded set has its masks at any time.
 
     Raises:
         InputError: the data can't be read; names the file or folder and the way out.
@@ -29,7 +30,7 @@ def load_data(config: Mapping[str, Any], split: str) -> ImageSet:
     if name == "shapes":
         whole = _shapes(config, split, seed, limit)
     elif name == "image_folder":
-        whole = _image_folder(config, split)
+        whole = _image_folder(config, split, truth)
     elif name in torchvision_sets.NAMES:
         if config["root"] is None:
             raise InputError(f"data={name} needs data.root=DIR, where it lies or is to be downloaded to.")
@@ -71,7 +72,7 @@ def _shapes(config: Mapping[str, Any], split: str, seed: int, limit: int | None)
     return ImageSet(made["images"], made["labels"], torch.arange(n), shapes.CLASSES, made["masks"])
 
 
-def _image_folder(config: Mapping[str, Any], split: str) -> ImageSet:
+def _image_folder(config: Mapping[str, Any], split: str, truth: bool) -> ImageSet:
     if config["root"] is None:
         raise InputError("data=image_folder needs data.root=DIR, a folder with train/ and test/ or val/.")
     root = Path(config["root"])
@@ -98,4 +99,8 @@ def _image_folder(config: Mapping[str, Any], split: str) -> ImageSet:
         return {"images": images, "labels": labels}
 
     made = cached(cache_folder(config["cache"]), key, decode)
-    return ImageSet(made["images"], made["labels"], torch.arange(len(files)), classes)
+    masks, table = None, root / boxes.NAME
+    if truth and table.exists():
+        size = made["images"].shape[2]
+        masks = boxes.box_masks(table, folder, files, size, resized=config["image_size"] is not None)
+    return ImageSet(made["images"], made["labels"], torch.arange(len(files)), classes, masks)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from fa_repro.config import METHODS
 from fa_repro.reporting.claims import CLAIMS, judge
 from fa_repro.reporting.collect import MODELS, Group, Run
 from fa_repro.tables import markdown_table
@@ -89,6 +90,42 @@ def removal_table(group: Group) -> str:
     return markdown_table(["network", *(f"`{m}`" for m in methods)], rows)
 
 
+def localization_table(group: Group) -> str:
+    """Return the value of every method on every network of a group, a line for each measure, beside chance."""
+    rows: list[tuple[str, str, float, dict[str, str]]] = []
+    methods: list[str] = []
+    for name, run in group.runs.get("benchmark-localization", {}).items():
+        table = run.table("localization.csv")
+        for measure, lines in table.groupby("measure", sort=False) if len(table) else ():
+            cells = {
+                str(line.method): f"{line.value:.3f} ± {(line.high - line.low) / 2:.3f}" for _, line in lines.iterrows()
+            }
+            methods += [method for method in cells if method not in methods]
+            rows.append((name, str(measure), float(lines.chance.iloc[0]), cells))
+    if not rows:
+        return "Not run."
+    rows.sort(key=lambda row: (row[0] != "fa_cnn", row[0]))
+    methods.sort(key=lambda method: METHODS.index(method) if method in METHODS else len(METHODS))
+    return markdown_table(
+        ["network", "measure", "chance", *(f"`{method}`" for method in methods)],
+        [
+            [f"`{name}`", measure.replace("_", " "), f"{chance:.3f}", *(cells.get(method, "–") for method in methods)]
+            for name, measure, chance, cells in rows
+        ],
+    )
+
+
+def _localization(group: Group) -> list[str]:
+    runs = group.runs.get("benchmark-localization", {})
+    conditions = [f"- `{name}`: {run.json('metrics.json')['conditions']}" for name, run in runs.items()]
+    heading = (
+        "**Localization**: share of maps whose maximum lies inside the object (pointing game), share of a map's "
+        "positive part inside the object (energy) and, on mosaics of images, inside its own class's cell (grid), ± "
+        "half of the 95 % interval. Larger is better; chance is what a uniform map scores."
+    )
+    return [heading, localization_table(group), *(["\n".join(conditions)] if conditions else [])]
+
+
 def _conditions(group: Group) -> str:
     trained = list(group.runs.get("train", {}).values())
     if not trained:
@@ -106,7 +143,7 @@ def _conditions(group: Group) -> str:
 
 
 def _figures(group: Group, results: Path) -> Iterator[str]:
-    for command in ("train", "verify-gradcam", "benchmark-removal"):
+    for command in ("train", "verify-gradcam", "benchmark-removal", "benchmark-localization"):
         for name, run in group.runs.get(command, {}).items():
             links = [f"[{png.stem}]({png.relative_to(results).as_posix()})" for png in sorted(run.path.glob("*.png"))]
             pages = [f"[{md.stem}]({md.relative_to(results).as_posix()})" for md in sorted(run.path.glob("*.md"))]
@@ -124,6 +161,7 @@ def _section(group: Group) -> list[str]:
         "in brackets the share of occlusion's on the same network. Larger is better; networks are comparable "
         "through the shares alone.",
         removal_table(group),
+        *_localization(group),
     ]
 
 

@@ -1,0 +1,155 @@
+"""Localization for one model: every method's maps on every image or mosaic, scored by every measure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fa_repro.attribution import METHODS, Context, explain_classes
+from fa_repro.localization.energy import energy
+from fa_repro.localization.grid import cell_shares
+from fa_repro.localization.pointing_game import pointing_game
+from fa_repro.localization.scores import Scores
+
+
+class Measured(NamedTuple):
+    """One measure of every method, on the CPU; M methods, N images or mosaics, T maps for each (an image has one)."""
+
+    measure: str
+    methods: tuple[str, ...]
+    value: np.ndarray  # (M,N,T)
+    chance: np.ndarray  # (N,T)
+    degenerate: np.ndarray  # (M,N,T) bool
+    targets: np.ndarray  # (N,T) the classes that were explained
+
+
+def measure_truth(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    masks: Tensor,
+    *,
+    measures: Sequence[str],
+    methods: Sequence[str],
+    target: str,
+    tolerance: int,
+    context: Context,
+    tick: Callable[[int], object] = lambda maps: None,
+) -> list[Measured]:
+    """Score the methods' maps against the truth.
+
+    Args:
+        model: in eval mode, on the images' device.
+        images: (N,C,H,W) uint8.
+        labels: (N,).
+        masks: (N,H,W) bool, the truth.
+        measures: of ``pointing_game`` and ``energy``.
+        methods: names of `fa_repro.attribution.METHODS`.
+        target: the class that is explained: ``label``, or ``predicted``.
+        tolerance: of the pointing game, in pixels.
+        context: settings of the methods; pool and rows are filled in here.
+        tick: told how many maps have been scored.
+
+    Returns:
+        For each measure, N images with T = 1.
+
+    """
+    scorers: dict[str, Callable[[Tensor, Tensor], Scores]] = {
+        "pointing_game": partial(pointing_game, tolerance=tolerance),
+        "energy": energy,
+    }
+    context = replace(context, pool=images)
+    scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
+    targets = []
+    for rows in torch.arange(len(images)).split(context.batch_size):
+        here = rows.to(images.device)
+        batch, truth, chosen = images[here].float() / 255, masks[here], labels[here]
+        if target == "predicted":
+            with torch.inference_mode():
+                chosen = model(batch).argmax(1)
+            chosen = chosen.clone()  # an inference tensor can't take part in Grad-CAM's graph
+        there = replace(context, rows=rows)
+        by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
+        for method in methods:
+            maps = METHODS[method](model, batch, chosen, there)
+            for measure in measures:
+                by_method[measure].append(scorers[measure](maps, truth))
+            tick(len(rows))
+        for measure in measures:
+            scores[measure].append(by_method[measure])
+        targets.append(chosen)
+    explained = torch.cat(targets)[:, None]
+    return [_gather(measure, methods, scores[measure], explained) for measure in measures]
+
+
+def measure_grid(
+    model: nn.Module,
+    mosaics: Tensor,
+    classes: Tensor,
+    grid: int,
+    *,
+    methods: Sequence[str],
+    context: Context,
+    tick: Callable[[int], object] = lambda maps: None,
+) -> Measured:
+    """Score the methods' maps of every mosaic for the class of each of its cells.
+
+    Args:
+        model: in eval mode, on the mosaics' device.
+        mosaics: (N,C,H,W) uint8.
+        classes: (N, grid * grid) of the cells, row by row.
+        grid: cells a side.
+        methods: names of `fa_repro.attribution.METHODS`.
+        context: settings of the methods; its batch size counts images, a mosaic being grid * grid of them.
+        tick: told how many maps have been scored.
+
+    Returns:
+        N mosaics with T = grid * grid.
+
+    """
+    at_once = max(1, context.batch_size // grid**2)
+    context = replace(context, pool=mosaics, batch_size=at_once)
+    scores = []
+    for rows in torch.arange(len(mosaics)).split(at_once):
+        here = rows.to(mosaics.device)
+        batch, chosen, there = mosaics[here].float() / 255, classes[here], replace(context, rows=rows)
+        by_method = []
+        for method in methods:
+            by_method.append(cell_shares(explain_classes(method, model, batch, chosen, there), grid))
+            tick(chosen.numel())
+        scores.append(by_method)
+    return _gather("grid", methods, scores, classes)
+
+
+def _gather(measure: str, methods: Sequence[str], scores: list[list[Scores]], targets: Tensor) -> Measured:
+    """Join batches of scores of the methods; nothing has left the device before."""
+
+    def joined(field: str) -> np.ndarray:
+        whole = torch.cat([torch.stack([getattr(s, field) for s in batch]) for batch in scores], dim=1)
+        return whole.view(len(methods), *targets.shape).cpu().numpy()
+
+    value, chance, degenerate = (joined(field) for field in Scores._fields)
+    return Measured(measure, tuple(methods), value, chance[0], degenerate, targets.cpu().numpy())
+
+
+def per_image_table(measured: Measured, rows: np.ndarray) -> pd.DataFrame:
+    """Return one line for each map; ``rows`` (N,T): the image's, or the cell's image's, place in the data set."""
+    m, i, t = (index.ravel() for index in np.indices(measured.value.shape))
+    in_mosaic = measured.measure == "grid"
+    return pd.DataFrame(
+        {
+            "measure": measured.measure,
+            "mosaic": pd.array(i if in_mosaic else [pd.NA] * len(i), dtype="Int64"),
+            "image": rows[i, t],
+            "method": np.array(measured.methods)[m],
+            "target": measured.targets[i, t],
+            "value": measured.value.ravel().round(6),
+            "chance": measured.chance[i, t].round(6),
+            "degenerate": measured.degenerate.ravel().astype(int),
+        }
+    )
