@@ -17,6 +17,7 @@ from fa_repro.errors import InputError, did_you_mean
 
 METHODS = ("feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center")
 ORDERS = ("morf", "lerf")
+IMPUTATIONS = ("mean", "zero", "blur", "noise", "noisy_linear")
 
 
 @dataclass
@@ -132,11 +133,12 @@ class RemovalConfig(CommandConfig):
     data: DataConfig = MISSING
     methods: list[str] = MISSING
     orders: list[str] = MISSING
-    imputation: str = MISSING
+    imputation: Any = MISSING  # a word or a list of words
     target: str = MISSING
     n_images: int = MISSING
     fractions: list[float] = MISSING
     upsampling: str = MISSING
+    unit: str = MISSING
     patch: int = MISSING
     repeats: int = MISSING
     bootstrap: int = MISSING
@@ -187,6 +189,14 @@ def _each(test: tuple[Any, str]) -> tuple[Any, str]:
     return (lambda vs: len(vs) > 0 and all(test[0](v) for v in vs)), f"every entry {test[1]}, and there must be one"
 
 
+def _word_or_each(*words: str) -> tuple[Any, str]:
+    return (
+        lambda v: (
+            v in words if isinstance(v, str) else isinstance(v, list) and len(v) > 0 and all(w in words for w in v)
+        )
+    ), "must be one of " + ", ".join(words) + ", or a list of them"
+
+
 _ODD = (lambda v: v >= 1 and v % 2 == 1), "must be odd and positive"
 _POSITIVE = (lambda v: v > 0), "must be more than 0"
 _BELOW_ONE = (lambda v: 0 <= v < 1), "must be 0 or more and less than 1"
@@ -231,12 +241,12 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "trainer.augment.removal": _within(0, 1),
     "methods": _each(_one_of(*METHODS)),
     "orders": _each(_one_of(*ORDERS)),
-    "imputation": _one_of("mean", "zero", "blur", "noise"),
-    "target": _one_of("predicted", "label"),
+    "imputation": _word_or_each(*IMPUTATIONS),
     "score": _one_of("logit", "probability"),
     "n_images": _at_least(1),
     "fractions": _ASCENDING,
     "upsampling": _one_of("bilinear", "nearest"),
+    "unit": _one_of("pixel", "patch"),
     "patch": _at_least(1),
     "repeats": _at_least(1),
     "bootstrap": _at_least(100),
@@ -244,10 +254,13 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
 }
 
 
+_UNTYPED = ("imputation",)  # of which Hydra takes anything, null and mappings too
+
+
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in node.items():
-        if isinstance(value, DictConfig):
+        if isinstance(value, DictConfig) and key not in _UNTYPED:
             values |= _flat(value, f"{prefix}{key}.")
         else:
             values[f"{prefix}{key}"] = list(value) if hasattr(value, "_metadata") else value
@@ -265,7 +278,7 @@ def check(cfg: DictConfig) -> None:
         numbers = value if isinstance(value, list) else [value]
         if any(isinstance(v, float) and not math.isfinite(v) for v in numbers):
             raise InputError(f"{key}={value}: must be a finite number.")
-        if value is None or key not in _BOUNDS:
+        if key not in _BOUNDS or (value is None and key not in _UNTYPED):
             continue
         holds, words = _BOUNDS[key]
         if not holds(value):
