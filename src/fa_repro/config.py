@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig
+from omegaconf import MISSING, DictConfig, ListConfig
 
 from fa_repro.errors import InputError, did_you_mean
 
@@ -263,7 +263,7 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, DictConfig) and key not in _UNTYPED:
             values |= _flat(value, f"{prefix}{key}.")
         else:
-            values[f"{prefix}{key}"] = list(value) if hasattr(value, "_metadata") else value
+            values[f"{prefix}{key}"] = list(value) if isinstance(value, ListConfig) else value
     return values
 
 

@@ -1,6 +1,7 @@
 """Percent pixels removed: ranking, imputation, measurement, statistics."""
 
 from fa_repro.removal.benchmark import Measured, measure, per_image_table
+from fa_repro.removal.noisy_linear import noisy_linear
 from fa_repro.removal.statistics import Bootstrap
 
-__all__ = ["Bootstrap", "Measured", "measure", "per_image_table"]
+__all__ = ["Bootstrap", "Measured", "measure", "noisy_linear", "per_image_table"]

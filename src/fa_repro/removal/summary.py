@@ -214,9 +214,9 @@ def _shift_part(shifts: pd.DataFrame) -> list[str]:
     ]
     return [
         "### What removal alone costs",
-        "Removal in `random` order knows nothing of the image and costs accuracy all the same: images with holes are "
-        "not what the network was trained on, and every curve falls for that, too. Judge a method against `random` at "
-        "the same fraction, not against the intact image.",
+        "Removal in `random` order knows nothing of the image and costs accuracy all the same: some of what it hides "
+        "was needed, and images with holes are not what the network was trained on. Every curve falls for the second "
+        "reason, too: judge a method against `random` at the same fraction, not against the intact image.",
         _table(["removed at random [%]", "top-1 [%]", "lost [points]"], rows),
     ]
 
