@@ -123,11 +123,11 @@ def _solve(known: Tensor, gone: Tensor, low: Tensor, high: Tensor) -> Tensor:
         if not active.any():
             return x[..., :height, :width]
         now = _dot(residual, z)
-        direction = z + torch.where(active, now / before, 0) * direction
-        image = full * direction - mask * _smear(direction)
+        direction = torch.addcmul(z, torch.where(active, now / before, 0), direction)
+        image = torch.addcmul(full * direction, mask, _smear(direction), value=-1)
         length = torch.where(active, now / _dot(direction, image), 0)
-        x = x + length * direction
-        residual = residual - length * image
+        x = torch.addcmul(x, length, direction)
+        residual = torch.addcmul(residual, length, image, value=-1)
         before = torch.where(active, now, 1)
     raise RuntimeError(f"noisy linear imputation did not converge in {MAX_ITERATIONS} iterations")
 
