@@ -171,6 +171,7 @@ def test_summaries_agree_with_the_curves(whole):
         assert line.lerf_minus_morf == pytest.approx(areas[line.method, "lerf"] - areas[line.method, "morf"], abs=1e-5)
     page = (path / "summary.md").read_text()
     assert page in out and all(f"`{method}`" in page for method in METHODS)
+    assert "## Removed pixels: mean" in page
     assert "fa_cnn trained on shapes (50 % of the training images with removal as augmentation)" in page
 
 
@@ -224,7 +225,7 @@ def test_a_resnet_has_its_missing_methods_named_and_left_out(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("imputation", ["zero", "blur", "noise"])
+@pytest.mark.parametrize("imputation", ["zero", "blur", "noise", "noisy_linear"])
 def test_each_imputation_is_measured(place, imputation):
     code, _, err, path = place.run(
         imputation, f"imputation={imputation}", "methods=[center]", "orders=[lerf]", "n_images=3", "fractions=[0,0.5,1]"
@@ -238,6 +239,37 @@ def test_each_imputation_is_measured(place, imputation):
         black = place.network()(torch.zeros(1, 3, 16, 16)).softmax(1)[0]
     same = np.abs(gone.target_probability - black[gone.target.tolist()].numpy()).max() < 2e-6
     assert same == (imputation == "zero")
+
+
+@pytest.mark.slow
+def test_two_imputations_squares_and_one_class_in_one_run(place):
+    words = ["methods=[feature_map,random]", "unit=patch", "patch=8", "target=disk", "n_images=6"]
+    code, _, err, path = place.run("two", "imputation=[mean,noisy_linear]", *words)
+    assert code == 0, err
+    curves, images = _tables(path)
+    assert (path / "curves.csv").read_text().splitlines()[0] == CURVES and ",".join(images.columns) == PER_IMAGE
+    assert list(curves.imputation.unique()) == list(images.imputation.unique()) == ["mean", "noisy_linear"]
+    assert curves.fraction.unique().tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert set(images.target) == {place.test.classes.index("disk")}
+    differences = pd.read_csv(path / "differences.csv")
+    assert differences.groupby("imputation").size().to_dict() == {"mean": 2, "noisy_linear": 2}
+    assert differences.imputation.iloc[0] == "mean"
+    page = (path / "summary.md").read_text()
+    assert page.index("## Removed pixels: mean") < page.index("## Removed pixels: noisy_linear")
+    assert "target: disk" in page and "a patch at a time" in page
+    keys = ["image", "method", "order", "fraction"]
+    one, two = (images[images.imputation == kind].set_index(keys) for kind in ("mean", "noisy_linear"))
+    intact = one.index.get_level_values("fraction") == 0
+    assert (one[intact].target_logit == two[intact].target_logit).all()
+    assert (one[~intact].target_logit - two[~intact].target_logit).abs().max() > 1e-3
+    with Image.open(path / "curves.png") as both:
+        assert both.height > 1.5 * both.width / 2
+    number = place.test.classes.index("disk")
+    code, _, err, again = place.run("alone", "imputation=mean", *words[:3], f"target={number}", "n_images=6")
+    assert code == 0, err
+    pd.testing.assert_frame_equal(_tables(again)[1], one.reset_index()[images.columns], check_exact=False)
+    code, out, _, _ = place.run("alone", "imputation=[mean]", *words[:3], f"target={number}", "n_images=6")
+    assert code == 0 and "already finished" in out  # one word or a list of it: the same run
 
 
 @pytest.mark.slow
@@ -275,7 +307,17 @@ def test_an_image_folder_gives_its_own_positions(place, tmp_path):
         ("fractions=[0,0.5,0.5,1]", ["fractions="]),
         ("fractions=[0,nan,1]", ["fractions=", "finite"]),
         ("imputation=gray", ["imputation=gray", "blur"]),
+        ("imputation=[mean,noisy_linaer]", ["imputation=", "noisy_linear"]),
+        ("imputation=[]", ["imputation=[]"]),
+        ("imputation=null", ["imputation=None", "noisy_linear"]),
+        ("imputation={mean:1}", ["imputation=", "noisy_linear"]),
         ("target=labels", ["target=labels", "Did you mean label?"]),
+        ("target=dsik", ["target=dsik", "Did you mean disk?"]),
+        ("target=10", ["target=10", "0 to 9"]),
+        ("target=-1", ["target=-1"]),
+        ("target=", ["target=: "]),
+        ("unit=square", ["unit=square", "patch"]),
+        ("unit=patch patch=5", ["patch=5", "divides 16"]),
         ("bootstrap=99", ["bootstrap=99", "100"]),
         ("batch_size=0", ["batch_size=0"]),
         ("n_images=0", ["n_images=0"]),
@@ -286,7 +328,7 @@ def test_an_image_folder_gives_its_own_positions(place, tmp_path):
     ],
 )
 def test_bad_values_are_refused_in_one_line(place, word, needles):
-    *answer, path = place.run("refused", word)
+    *answer, path = place.run("refused", *word.split())
     text = _refused(*answer)
     assert all(needle in text for needle in needles), text
     assert not (path / "DONE.json").exists()

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from fa_repro.removal.imputation import BLUR_SIGMA, gaussian_blur, stand_in
+from fa_repro.config import IMPUTATIONS
+from fa_repro.removal.imputation import BLUR_SIGMA, gaussian_blur, imputer, stand_in
 
 MEAN, STD = torch.tensor([0.2, 0.5, 0.9]), torch.tensor([0.05, 0.2, 0.1])
 
@@ -116,3 +117,42 @@ def test_noise_is_clipped_to_the_range_of_images():
 def test_an_unknown_kind_is_an_error():
     with pytest.raises(ValueError, match="grey"):
         _stand_in(_images(), "grey")
+
+
+@pytest.mark.parametrize("kind", IMPUTATIONS)
+def test_every_kind_of_the_config_removes_the_masked_pixels_and_no_other(kind):
+    images = _images(3)
+    gone = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(1)) < 0.4
+    out = imputer(images, kind, MEAN, STD, torch.arange(3), 3, 0)(images, gone)
+    changed = (out != images).any(1)
+    assert torch.equal(changed, gone)
+    assert torch.equal(imputer(images, kind, MEAN, STD, torch.arange(3), 3, 0)(images, gone & False), images)
+
+
+def test_fixed_kinds_take_removed_pixels_from_one_image_whatever_the_mask():
+    images = _images(2)
+    for kind in ("mean", "zero", "blur", "noise"):
+        impute = imputer(images, kind, MEAN, STD, torch.arange(2), 2, 0)
+        assert torch.equal(impute(images, torch.ones(2, 16, 16, dtype=torch.bool)), _stand_in(images, kind))
+
+
+def test_noisy_linear_keeps_an_images_noise_under_every_mask_and_in_every_batch():
+    images = torch.full((4, 3, 16, 16), 0.5)  # what is solved for is 0.5 everywhere: the rest is noise
+    whole = imputer(images, "noisy_linear", MEAN, STD, torch.arange(4), 4, 0)
+    gone = torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(1)) < 0.5
+    more = gone | (torch.rand(4, 16, 16, generator=torch.Generator().manual_seed(2)) < 0.5)
+    first, second = whole(images, gone), whole(images, more)
+    both = gone[:, None].expand_as(images)
+    assert torch.equal(first[both], second[both])
+    assert abs(float((first[both] - 0.5).std()) - 0.01) < 0.001
+    rows = torch.tensor([3, 1])
+    part = imputer(images[rows], "noisy_linear", MEAN, STD, rows, 4, 0)
+    assert torch.equal(part(images[rows], gone[rows]), first[rows])
+
+
+def test_noisy_linear_has_the_training_sets_colour_when_nothing_is_left():
+    out = imputer(_images(40), "noisy_linear", MEAN, STD, torch.arange(40), 40, 0)(
+        _images(40), torch.ones(40, 16, 16, dtype=torch.bool)
+    )
+    assert (out.mean((0, 2, 3)) - MEAN).abs().max() < 0.001
+    assert (out.std((0, 2, 3)) - 0.01).abs().max() < 0.001

@@ -55,7 +55,7 @@ def verify(root, name, holds=True, bound=True):
     make_run(root, "verify-gradcam", name, tables, pictures=["identity.png"])
 
 
-def removal(root, name, areas, share):
+def removal(root, name, areas, share, imputation="mean"):
     rows = [
         {
             "method": method, "n": 100, "lerf_minus_morf": area, "lerf_minus_morf_low": area - 0.01,
@@ -65,6 +65,10 @@ def removal(root, name, areas, share):
         }
         for method, area in areas.items()
     ]  # fmt: skip
+    if imputation:
+        rows = [row | {"imputation": imputation} for row in rows]
+        # A second imputation under which everything is lost: no verdict may go by it.
+        rows += [row | {"imputation": "zero", "lerf_minus_morf": -1.0, "minus_reference_low": 1.0} for row in rows]
     make_run(root, "benchmark-removal", name, {"differences.csv": rows})
 
 
@@ -108,6 +112,16 @@ def test_a_run_that_contradicts_a_claim_turns_its_verdict(whole, claim, file, co
     table[column] = value
     table.to_csv(path, index=False)
     assert verdicts(whole)[claim] == FAILS
+
+
+def test_the_first_imputation_named_is_the_reports(whole):
+    path = whole / "shapes/benchmark-removal/fa_cnn/differences.csv"
+    table = pd.read_csv(path)
+    assert verdicts(whole)["C5"] == HOLDS and "-1.000" not in report(groups(whole), whole)
+    table.iloc[::-1].to_csv(path, index=False)
+    assert verdicts(whole)["C5"] == FAILS and "-1.000" in report(groups(whole), whole)
+    table[table.imputation == "mean"].drop(columns="imputation").to_csv(path, index=False)  # as runs of old wrote it
+    assert verdicts(whole)["C5"] == HOLDS
 
 
 def test_accuracy_holds_down_to_one_point_below_the_resnet(whole):

@@ -6,12 +6,13 @@ wrong type is refused before anything starts. `check` then refuses values that n
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig
+from omegaconf import MISSING, DictConfig, ListConfig
 
 from fa_repro.errors import InputError, did_you_mean
 
@@ -21,6 +22,7 @@ METHODS = (
 )  # fmt: skip
 ORDERS = ("morf", "lerf")
 MEASURES = ("pointing_game", "energy", "grid")
+IMPUTATIONS = ("mean", "zero", "blur", "noise", "noisy_linear")
 
 
 @dataclass
@@ -153,11 +155,12 @@ class RemovalConfig(CommandConfig):
     layer: str | None = None
     methods: list[str] = MISSING
     orders: list[str] = MISSING
-    imputation: str = MISSING
+    imputation: Any = MISSING  # a word or a list of words
     target: str = MISSING
     n_images: int = MISSING
     fractions: list[float] = MISSING
     upsampling: str = MISSING
+    unit: str = MISSING
     patch: int = MISSING
     repeats: int = MISSING
     n_steps: int = MISSING
@@ -255,6 +258,14 @@ def _each(test: tuple[Any, str]) -> tuple[Any, str]:
     return (lambda vs: len(vs) > 0 and all(test[0](v) for v in vs)), f"every entry {test[1]}, and there must be one"
 
 
+def _word_or_each(*words: str) -> tuple[Any, str]:
+    return (
+        lambda v: (
+            v in words if isinstance(v, str) else isinstance(v, list) and len(v) > 0 and all(w in words for w in v)
+        )
+    ), "must be one of " + ", ".join(words) + ", or a list of them"
+
+
 _ODD = (lambda v: v >= 1 and v % 2 == 1), "must be odd and positive"
 _POSITIVE = (lambda v: v > 0), "must be more than 0"
 _BELOW_ONE = (lambda v: 0 <= v < 1), "must be 0 or more and less than 1"
@@ -304,12 +315,12 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "grid": _at_least(2),
     "confidence": _within(0, 1),
     "mosaics": _at_least(2),
-    "imputation": _one_of("mean", "zero", "blur", "noise"),
-    "target": _one_of("predicted", "label"),
+    "imputation": _word_or_each(*IMPUTATIONS),
     "score": _one_of("logit", "probability"),
     "n_images": _at_least(1),
     "fractions": _ASCENDING,
     "upsampling": _one_of("bilinear", "nearest"),
+    "unit": _one_of("pixel", "patch"),
     "patch": _at_least(1),
     "repeats": _at_least(1),
     "n_steps": _at_least(1),
@@ -319,13 +330,16 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
 }
 
 
+_UNTYPED = ("imputation",)  # of which Hydra takes anything, null and mappings too
+
+
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in node.items():
-        if isinstance(value, DictConfig):
+        if isinstance(value, DictConfig) and key not in _UNTYPED:
             values |= _flat(value, f"{prefix}{key}.")
         else:
-            values[f"{prefix}{key}"] = list(value) if hasattr(value, "_metadata") else value
+            values[f"{prefix}{key}"] = list(value) if isinstance(value, ListConfig) else value
     return values
 
 
@@ -340,12 +354,23 @@ def check(cfg: DictConfig) -> None:
         numbers = value if isinstance(value, list) else [value]
         if any(isinstance(v, float) and not math.isfinite(v) for v in numbers):
             raise InputError(f"{key}={value}: must be a finite number.")
-        if value is None or key not in _BOUNDS:
+        if key not in _BOUNDS or (value is None and key not in _UNTYPED):
             continue
         holds, words = _BOUNDS[key]
         if not holds(value):
             hint = did_you_mean(value, words.replace(",", " ").split()) if isinstance(value, str) else ""
             raise InputError(f"{key}={value}: {words}.{hint}")
+
+
+def check_word(key: str, word: str, words: Sequence[str]) -> None:
+    """Refuse a word that is none of ``words``, of a key whose words differ between commands.
+
+    Raises:
+        InputError: names the key, its value and the words.
+
+    """
+    if word not in words:
+        raise InputError(f"{key}={word}: must be one of {', '.join(words)}.{did_you_mean(word, words)}")
 
 
 def known_keys(schema: type) -> set[str]:

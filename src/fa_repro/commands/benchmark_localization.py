@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from fa_repro.attribution import METHODS, Context, explain_classes, lacking
+from fa_repro.attribution import METHODS, Context, check_captum, choose_methods, explain_classes
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
+from fa_repro.config import check_word
 from fa_repro.data import ImageSet, boxes, load_data
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
@@ -48,6 +49,8 @@ def run(cfg: DictConfig) -> int:
         raise InputError(
             "benchmark-localization needs checkpoint=PATH; `fa-repro train` writes RESULTS/train/NAME/checkpoint.pt."
         )
+    check_captum(cfg.methods)
+    check_word("target", cfg.target, ("predicted", "label"))
     device = choose_device(cfg.device)
     checkpoint = load_checkpoint(cfg.checkpoint)
     config = OmegaConf.to_container(cfg, resolve=True)
@@ -65,10 +68,7 @@ def run(cfg: DictConfig) -> int:
 
     model = checkpoint.build().requires_grad_(False).to(device)
     task = Task(**checkpoint.task)
-    left_out = [f"`{m}` is left out: the model has no {need}." for m in cfg.methods if (need := lacking(m, model))]
-    methods = [m for m in dict.fromkeys(cfg.methods) if not lacking(m, model)]
-    if not methods:
-        raise InputError(f"methods={list(cfg.methods)}: model {checkpoint.model['name']} can do none of them.")
+    methods, left_out = choose_methods(cfg.methods, model, checkpoint.model["name"], cfg.n_images)
     test = load_data(data_config, "test", truth=bool(against_truth))
     check_images(checkpoint, test)
     images = None

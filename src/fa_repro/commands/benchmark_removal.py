@@ -1,8 +1,10 @@
 """``fa-repro benchmark-removal``: percent pixels removed for one classifier, every method beside the controls."""
 
 import gzip
+from collections.abc import Sequence
 from dataclasses import replace
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
@@ -11,12 +13,15 @@ from tqdm import tqdm
 from fa_repro.attribution import METHODS, Context, check_captum, choose_methods
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
+from fa_repro.errors import InputError, did_you_mean
 from fa_repro.plotting import png
 from fa_repro.removal import measure, per_image_table
+from fa_repro.removal.benchmark import choose_targets
+from fa_repro.removal.curves import removed_counts
 from fa_repro.removal.figures import curves_figure, examples_figure
-from fa_repro.removal.imputation import stand_in
-from fa_repro.removal.ranking import rank_pixels, tie_break
-from fa_repro.removal.summary import curves_table, difference_table, summary_markdown, summary_table
+from fa_repro.removal.imputation import imputer
+from fa_repro.removal.ranking import rank_squares, square_means, tie_break
+from fa_repro.removal.summary import curves_table, difference_table, shift_table, summary_markdown, summary_table
 from fa_repro.rundir import RunDir
 from fa_repro.statistics import Bootstrap
 from fa_repro.subject import feature_layer, open_subject
@@ -34,6 +39,15 @@ def run(cfg: DictConfig) -> int:
     check_captum(cfg.methods)
     device = choose_device(cfg.device)
     subject = open_subject(cfg, "benchmark-removal")
+    target = parse_target(cfg.target, subject.classes)
+    unit = cfg.patch if cfg.unit == "patch" else 1
+    if subject.task.image_size % unit:
+        raise InputError(
+            f"unit=patch, patch={cfg.patch}: squares of {cfg.patch} pixels don't fill images of "
+            f"{subject.task.image_size}. Give a patch that divides {subject.task.image_size}."
+        )
+    imputations = [cfg.imputation] if isinstance(cfg.imputation, str) else list(dict.fromkeys(cfg.imputation))
+    cfg.imputation = imputations  # a word and a list of that one word are the same run
     rundir = RunDir(cfg, "benchmark-removal", subject.run_name, subject.inputs)
     if rundir.finished:
         return rundir.exit_code()
@@ -57,8 +71,9 @@ def run(cfg: DictConfig) -> int:
         seed=cfg.seed,
         batch_size=cfg.batch_size,
     )
-    steps = len(images) * (len(methods) * len(orders) * (len(cfg.fractions) - 2) + 2)
-    with tqdm(total=steps, desc="removing pixels", unit="img", delay=2, disable=None) as bar:
+    steps = len(removed_counts(cfg.fractions, subject.task.image_size**2, unit**2)) - 2
+    readings = 1 + len(imputations) * (1 + len(methods) * len(orders) * steps)
+    with tqdm(total=len(images) * readings, desc="removing pixels", unit="img", delay=2, disable=None) as bar:
         measured = measure(
             model,
             images.images,
@@ -66,8 +81,9 @@ def run(cfg: DictConfig) -> int:
             methods=methods,
             orders=orders,
             fractions=list(cfg.fractions),
-            imputation=cfg.imputation,
-            target=cfg.target,
+            imputations=imputations,
+            target=target,
+            unit=unit,
             mean=mean,
             std=std,
             context=context,
@@ -75,44 +91,76 @@ def run(cfg: DictConfig) -> int:
         )
 
     bootstrap = Bootstrap(len(images), cfg.bootstrap, cfg.seed)
-    curves = curves_table(measured, bootstrap, cfg.imputation)
-    summary = summary_table(measured, bootstrap, cfg.imputation)
-    differences = difference_table(measured, bootstrap)
-    top1 = float((measured.prediction[0, 0, 0] == measured.labels).mean())
+    curves = _joined([curves_table(one, bootstrap) for one in measured])
+    summary = _joined([summary_table(one, bootstrap) for one in measured])
+    differences = _joined([difference_table(one, bootstrap) for one in measured])
+    shifts = _joined([shift_table(one, bootstrap) for one in measured])
+    assert curves is not None and summary is not None
+    top1 = float((measured[0].prediction[0, 0, 0] == measured[0].labels).mean())
     conditions = (
         f"{subject.words}, "
-        f"{len(images)} test images of {subject.data}, top-1 {100 * top1:.1f} %, target: {cfg.target}, "
-        f"removed pixels: {cfg.imputation}, maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, "
-        f"seed {cfg.seed}."
+        f"{len(images)} test images of {subject.data}, top-1 {100 * top1:.1f} %, "
+        f"target: {target if isinstance(target, str) else subject.classes[target]}, "
+        f"removed pixels: {', '.join(imputations)}, a {cfg.unit} at a time, maps up-sampled: {cfg.upsampling}, "
+        f"patches of {cfg.patch} pixels, seed {cfg.seed}."
     )
     rundir.write_text("curves.csv", curves.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("summary.csv", summary.to_csv(index=False, float_format="%.6g"))
     if differences is not None:
         rundir.write_text("differences.csv", differences.to_csv(index=False, float_format="%.6g"))
-    page = summary_markdown(f"Percent pixels removed: {subject.run_name}", conditions, summary, differences, left_out)
+    page = summary_markdown(
+        f"Percent pixels removed: {subject.run_name}", conditions, summary, differences, shifts, left_out
+    )
     rundir.write_text("summary.md", page)
-    rows = per_image_table(measured, images.rows.numpy(), cfg.imputation).to_csv(index=False).encode()
+    tables = [per_image_table(one, images.rows.numpy()) for one in measured]
+    rows = pd.concat(tables).to_csv(index=False).encode()
     # No time stamp inside: the same rows are the same file.
     rundir.write("per_image.csv.gz", lambda file: file.write(gzip.compress(rows, compresslevel=6, mtime=0)))
     rundir.write("curves.png", png(curves_figure(curves, conditions.split(", target")[0])))
     rundir.write(
         "examples.png",
-        png(_examples(model, images, methods, cfg.imputation, mean, std, context, list(subject.classes))),
+        png(_examples(model, images, methods, imputations, target, unit, mean, std, context, subject.classes)),
     )
     rundir.finish(describe(device))
     print(page)
     return 0
 
 
+def _joined(tables: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
+    found = [table for table in tables if table is not None]
+    return pd.concat(found, ignore_index=True) if found else None
+
+
+def parse_target(word: str, classes: Sequence[str]) -> str | int:
+    """Return ``predicted``, ``label``, or the number of the class that ``word`` names or numbers.
+
+    Raises:
+        InputError: no such class.
+
+    """
+    if word in ("predicted", "label"):
+        return word
+    if word in classes:
+        return list(classes).index(word)
+    if word.isdecimal() and int(word) < len(classes):
+        return int(word)
+    raise InputError(
+        f"target={word}: must be predicted, label, or a class: {', '.join(classes)}, or 0 to {len(classes) - 1}."
+        f"{did_you_mean(word, ['predicted', 'label', *classes])}"
+    )
+
+
 def _examples(
     model: torch.nn.Module,
     images: ImageSet,
     methods: list[str],
-    imputation: str,
+    imputations: list[str],
+    target: str | int,
+    unit: int,
     mean: torch.Tensor,
     std: torch.Tensor,
     context: Context,
-    classes: list[str],
+    classes: Sequence[str],
 ) -> Figure:
     """Draw the first images of different classes that the model gets right."""
     pool = images.images
@@ -121,11 +169,12 @@ def _examples(
     right = (predicted == images.labels).nonzero()[:, 0].tolist() or list(range(len(images)))
     firsts = list({int(images.labels[i]): i for i in reversed(right)}.values())
     chosen = torch.tensor(sorted(firsts)[:EXAMPLES])
-    batch = pool[chosen.to(pool.device)].float() / 255
-    targets = predicted[chosen.to(pool.device)].clone()
-    there = replace(context, colour=mean.to(pool.device), pool=pool, rows=chosen)
-    maps = {method: METHODS[method](model, batch, targets, there) for method in methods}
-    ties = tie_break(batch[0, 0].numel(), context.seed)
-    ranks = {method: rank_pixels(values, "morf", ties) for method, values in maps.items()}
-    instead = stand_in(batch, imputation, mean, std, chosen, len(pool), context.seed)
-    return examples_figure(batch, instead, maps, ranks, [classes[int(t)] for t in targets])
+    there = chosen.to(pool.device)
+    batch = pool[there].float() / 255
+    targets = choose_targets(model, batch, images.labels[there], target)
+    placed = replace(context, colour=mean.to(pool.device), pool=pool, rows=chosen)
+    maps = {method: square_means(METHODS[method](model, batch, targets, placed), unit) for method in methods}
+    ties = tie_break(maps[methods[0]][0].numel(), context.seed)
+    ranks = {method: rank_squares(values, "morf", ties, unit) for method, values in maps.items()}
+    imputes = {kind: imputer(batch, kind, mean, std, chosen, len(pool), context.seed) for kind in imputations}
+    return examples_figure(batch, imputes, maps, ranks, [classes[int(t)] for t in targets])

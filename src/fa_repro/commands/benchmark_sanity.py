@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fa_repro.attribution import Context, check_captum, choose_methods
+from fa_repro.config import check_word
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.plotting import png
@@ -23,6 +24,7 @@ def run(cfg: DictConfig) -> int:
 
     """
     check_captum(cfg.methods)
+    check_word("target", cfg.target, ("predicted", "label"))
     device = choose_device(cfg.device)
     subject = open_subject(cfg, "benchmark-sanity")
     rundir = RunDir(cfg, "benchmark-sanity", subject.run_name, subject.inputs)

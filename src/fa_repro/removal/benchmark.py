@@ -12,16 +12,17 @@ from torch import Tensor, nn
 
 from fa_repro.attribution import METHODS, Context
 from fa_repro.removal.curves import Readings, removal_readings, removed_counts
-from fa_repro.removal.imputation import stand_in
-from fa_repro.removal.ranking import degenerate, rank_pixels, tie_break
+from fa_repro.removal.imputation import imputer
+from fa_repro.removal.ranking import degenerate, rank_squares, square_means, tie_break
 
 
 class Measured(NamedTuple):
-    """Everything that was read, on the CPU; M methods, O orders, F fractions, N images."""
+    """Everything that was read under one imputation, on the CPU; M methods, O orders, F fractions, N images."""
 
+    imputation: str
     methods: tuple[str, ...]
     orders: tuple[str, ...]
-    fractions: np.ndarray  # (F,) pixels gone, as a share of all, after rounding to whole pixels
+    fractions: np.ndarray  # (F,) pixels gone, as a share of all, after rounding to whole pixels or squares
     targets: np.ndarray  # (N,)
     labels: np.ndarray  # (N,)
     probability: np.ndarray  # (M,O,F,N)
@@ -44,14 +45,15 @@ def measure(
     methods: Sequence[str],
     orders: Sequence[str],
     fractions: Sequence[float],
-    imputation: str,
-    target: str,
+    imputations: Sequence[str],
+    target: str | int,
+    unit: int = 1,
     mean: Tensor,
     std: Tensor,
     context: Context,
     tick: Callable[[int], object] = lambda images: None,
-) -> Measured:
-    """Run the benchmark.
+) -> list[Measured]:
+    """Run the benchmark; every map is made and ranked once, whatever the number of imputations.
 
     Args:
         model: in eval mode, on the images' device.
@@ -60,28 +62,29 @@ def measure(
         methods: names of `fa_repro.attribution.METHODS`.
         orders: of ``morf`` and ``lerf``.
         fractions: ascending from 0 to 1.
-        imputation: a kind of `fa_repro.removal.imputation.stand_in`.
-        target: ``predicted`` (on the intact image) or ``label``.
+        imputations: kinds of `fa_repro.removal.imputation.imputer`.
+        target: ``predicted`` (on the intact image), ``label``, or a class's number.
+        unit: side in pixels of the squares that go together, 1 for single pixels; must divide height and width.
         mean: (C,) of the training set, in [0,1]; the removal value.
         std: (C,) likewise.
         context: settings of the methods; pool and rows are filled in here.
         tick: told how many images have been read.
 
+    Returns:
+        One for each imputation.
+
     """
     n, _, height, width = images.shape
-    counts = removed_counts(fractions, height * width)
-    ties = tie_break(height * width, context.seed)
+    counts = removed_counts(fractions, height * width, unit**2)
+    ties = tie_break(height * width // unit**2, context.seed)
     context = replace(context, colour=mean.to(images.device), pool=images)
     seconds = np.zeros(len(methods))
-    batches: list[list[list[Readings]]] = []
+    batches: list[list[list[Readings]]] = []  # by batch, imputation, and method x order
     targets, broken = [], []
     for rows in torch.arange(n).split(context.batch_size):
         batch = images[rows.to(images.device)].float() / 255
         there = replace(context, rows=rows)
-        truth = labels[rows.to(labels.device)]
-        with torch.inference_mode():
-            chosen = model(batch).argmax(1) if target == "predicted" else truth
-        chosen = chosen.clone()  # an inference tensor can't take part in Grad-CAM's graph
+        chosen = choose_targets(model, batch, labels[rows.to(labels.device)], target)
         ranks, flat = [], []
         for m, method in enumerate(methods):
             began = time.perf_counter()
@@ -89,33 +92,50 @@ def measure(
             if maps.is_cuda:
                 torch.cuda.synchronize(maps.device)
             seconds[m] += time.perf_counter() - began
+            maps = square_means(maps, unit)
             flat.append(degenerate(maps))
-            ranks += [rank_pixels(maps, order, ties) for order in orders]
-        instead = stand_in(batch, imputation, mean, std, rows, n, context.seed)
-        read = removal_readings(model, batch, instead, chosen, ranks, counts, tick)
-        batches.append([read[i : i + len(orders)] for i in range(0, len(read), len(orders))])
+            ranks += [rank_squares(maps, order, ties, unit) for order in orders]
+        imputes = [imputer(batch, kind, mean, std, rows, n, context.seed) for kind in imputations]
+        batches.append(removal_readings(model, batch, imputes, chosen, ranks, counts, tick))
         targets.append(chosen)
         broken.append(torch.stack(flat))
 
-    def gather(field: str) -> np.ndarray:
-        joined = [torch.stack([torch.stack([getattr(r, field) for r in by_order]) for by_order in b]) for b in batches]
-        return torch.cat(joined, dim=3).cpu().numpy()
+    def gather(imputation: int, field: str) -> np.ndarray:
+        joined = torch.cat([torch.stack([getattr(r, field) for r in batch[imputation]]) for batch in batches], dim=2)
+        return joined.unflatten(0, (len(methods), len(orders))).cpu().numpy()
 
-    return Measured(
-        methods=tuple(methods),
-        orders=tuple(orders),
-        fractions=np.array(counts) / (height * width),
-        targets=torch.cat(targets).cpu().numpy(),
-        labels=labels.cpu().numpy(),
-        probability=gather("probability").astype(np.float64),
-        logit=gather("logit").astype(np.float64),
-        prediction=gather("prediction"),
-        degenerate=torch.cat(broken, dim=1).cpu().numpy(),
-        seconds=seconds,
-    )
+    return [
+        Measured(
+            imputation=kind,
+            methods=tuple(methods),
+            orders=tuple(orders),
+            fractions=np.array(counts) / (height * width),
+            targets=torch.cat(targets).cpu().numpy(),
+            labels=labels.cpu().numpy(),
+            probability=gather(i, "probability").astype(np.float64),
+            logit=gather(i, "logit").astype(np.float64),
+            prediction=gather(i, "prediction"),
+            degenerate=torch.cat(broken, dim=1).cpu().numpy(),
+            seconds=seconds,
+        )
+        for i, kind in enumerate(imputations)
+    ]
 
 
-def per_image_table(measured: Measured, rows: np.ndarray, imputation: str) -> pd.DataFrame:
+@torch.inference_mode()
+def _predictions(model: nn.Module, images: Tensor) -> Tensor:
+    return model(images).argmax(1)
+
+
+def choose_targets(model: nn.Module, images: Tensor, labels: Tensor, target: str | int) -> Tensor:
+    """Return the classes (N,) whose probability is watched; see `measure`."""
+    if isinstance(target, int):
+        return torch.full_like(labels, target)
+    chosen = _predictions(model, images) if target == "predicted" else labels
+    return chosen.clone()  # an inference tensor can't take part in Grad-CAM's graph
+
+
+def per_image_table(measured: Measured, rows: np.ndarray) -> pd.DataFrame:
     """Return one line for each image, method, order and fraction; ``rows`` (N,): places in the data set."""
     shape = measured.probability.shape
     m, o, f, i = (index.ravel() for index in np.indices(shape))
@@ -124,7 +144,7 @@ def per_image_table(measured: Measured, rows: np.ndarray, imputation: str) -> pd
             "image": rows[i],
             "method": np.array(measured.methods)[m],
             "order": np.array(measured.orders)[o],
-            "imputation": imputation,
+            "imputation": measured.imputation,
             "fraction": measured.fractions[f].round(6),
             "target": measured.targets[i],
             "target_probability": measured.probability.ravel().round(6),

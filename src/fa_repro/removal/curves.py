@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fa_repro.removal.imputation import Impute
+
 
 class Readings(NamedTuple):
     """What the network says at each step; all (..., N) tensors."""
@@ -15,9 +17,14 @@ class Readings(NamedTuple):
     prediction: Tensor  # class, int64
 
 
-def removed_counts(fractions: Sequence[float], positions: int) -> list[int]:
-    """Return how many pixels are gone at each fraction: exactly round(f * P)."""
-    return [round(fraction * positions) for fraction in fractions]
+def removed_counts(fractions: Sequence[float], positions: int, unit: int = 1) -> list[int]:
+    """Return how many of P pixels are gone at each fraction f: exactly round(f * P).
+
+    With units of u pixels that go together, exactly round(f * P / u) units. Fractions that come to the same count are
+    one step.
+    """
+    units = positions // unit
+    return list(dict.fromkeys(round(fraction * units) * unit for fraction in fractions))
 
 
 def read(model: nn.Module, images: Tensor, targets: Tensor) -> Readings:
@@ -32,37 +39,44 @@ def read(model: nn.Module, images: Tensor, targets: Tensor) -> Readings:
 def removal_readings(
     model: nn.Module,
     images: Tensor,
-    stand_ins: Tensor,
+    imputes: Sequence[Impute],
     targets: Tensor,
     ranks: Sequence[Tensor],
     counts: Sequence[int],
     tick: Callable[[int], object] = lambda images: None,
-) -> list[Readings]:
-    """Measure a batch under several orders.
+) -> list[list[Readings]]:
+    """Measure a batch under several imputations and orders.
 
     Args:
         model: in eval mode.
         images: (N,C,H,W) in [0,1].
-        stand_ins: (N,C,H,W), whose pixels replace the removed ones.
+        imputes: from the images and the removed positions (N,H,W) to the images without them.
         targets: (N,) classes.
         ranks: for each order, (N,H,W) ranks; a pixel is gone when its rank is below the count.
         counts: removed pixels at each step, from 0 to H*W.
         tick: told how many images have just been read.
 
     Returns:
-        For each order, readings (F,N) at each of the F counts. The end points, the same for all, are measured once.
+        For each imputation and order, readings (F,N) at each of the F counts. End points are measured once: the intact
+        images for all, those without a pixel left once for each imputation.
 
     """
-    ends = {0: read(model, images, targets), images[0, 0].numel(): read(model, stand_ins, targets)}
-    tick(2 * len(images))
+    intact = read(model, images, targets)
+    tick(len(images))
     result = []
-    for rank in ranks:
-        steps = []
-        for count in counts:
-            if count in ends:
-                steps.append(ends[count])
-                continue
-            steps.append(read(model, torch.where((rank < count)[:, None], stand_ins, images), targets))
-            tick(len(images))
-        result.append(Readings(*(torch.stack(values) for values in zip(*steps, strict=True))))
+    for impute in imputes:
+        nothing_left = read(model, impute(images, torch.ones_like(ranks[0], dtype=torch.bool)), targets)
+        tick(len(images))
+        ends = {0: intact, images[0, 0].numel(): nothing_left}
+        by_order = []
+        for rank in ranks:
+            steps = []
+            for count in counts:
+                if count in ends:
+                    steps.append(ends[count])
+                    continue
+                steps.append(read(model, impute(images, rank < count), targets))
+                tick(len(images))
+            by_order.append(Readings(*(torch.stack(values) for values in zip(*steps, strict=True))))
+        result.append(by_order)
     return result

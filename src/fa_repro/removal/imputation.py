@@ -1,14 +1,43 @@
 """What stands in for a removed pixel.
 
-Each kind gives a whole stand-in image once; at any fraction the removed positions are taken from it.
+Most kinds give a whole stand-in image once, and at any fraction the removed positions are taken from it. What
+``noisy_linear`` puts in depends on what is left, and is solved for every mask.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fa_repro.removal.noise import noise_field
+from fa_repro.removal.noisy_linear import NOISE, fill_linearly
+
+Impute = Callable[[Tensor, Tensor], Tensor]  # images (N,C,H,W), removed (N,H,W) bool -> images (N,C,H,W)
+
 BLUR_SIGMA = 1 / 8  # of the Gaussian, as a share of the image's side: an object's shape is gone
 NOISE_SEED_OFFSET = 1  # the noise must not be the random control's own
+
+
+def imputer(images: Tensor, kind: str, mean: Tensor, std: Tensor, rows: Tensor, pool_size: int, seed: int) -> Impute:
+    """Return what removes pixels from this batch: a function of the batch and the positions that are gone.
+
+    Args: those of `stand_in`; ``kind`` may also be ``noisy_linear`` (`fa_repro.removal.noisy_linear`). With it an image
+    that has lost every pixel becomes the training set's mean colour; an image's noise is the same under every mask.
+
+    Raises:
+        ValueError: an unknown ``kind``.
+
+    """
+    if kind == "noisy_linear":
+        noise = NOISE * noise_field(images, rows, pool_size, seed + NOISE_SEED_OFFSET)
+
+        def solve(images: Tensor, gone: Tensor) -> Tensor:
+            return torch.where(gone[:, None], fill_linearly(images, gone, mean) + noise, images)
+
+        return solve
+    instead = stand_in(images, kind, mean, std, rows, pool_size, seed)
+    return lambda images, gone: torch.where(gone[:, None], instead, images)
 
 
 def stand_in(images: Tensor, kind: str, mean: Tensor, std: Tensor, rows: Tensor, pool_size: int, seed: int) -> Tensor:
@@ -38,8 +67,7 @@ def stand_in(images: Tensor, kind: str, mean: Tensor, std: Tensor, rows: Tensor,
     if kind == "blur":
         return gaussian_blur(images, BLUR_SIGMA * images.shape[-1])
     if kind == "noise":
-        generator = torch.Generator().manual_seed(seed + NOISE_SEED_OFFSET)
-        noise = torch.randn(pool_size, *images.shape[1:], generator=generator)[rows.cpu()].to(images)
+        noise = noise_field(images, rows, pool_size, seed + NOISE_SEED_OFFSET)
         return (mean.to(images).view(1, -1, 1, 1) + std.to(images).view(1, -1, 1, 1) * noise).clamp(0, 1)
     raise ValueError(f"unknown imputation {kind!r}")
 

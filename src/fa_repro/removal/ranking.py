@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def tie_break(positions: int, seed: int) -> Tensor:
@@ -33,6 +34,28 @@ def rank_pixels(maps: Tensor, order: str, ties: Tensor) -> Tensor:
     sequence = ties[values.argsort(dim=1, descending=order == "morf", stable=True)]
     places = torch.arange(sequence.shape[1], device=maps.device).expand_as(sequence)
     return torch.empty_like(sequence).scatter_(1, sequence, places).view(maps.shape)
+
+
+def square_means(maps: Tensor, side: int) -> Tensor:
+    """Return the mean of each square of ``side`` pixels, which divides both sizes: (N,H,W) -> (N,H/side,W/side)."""
+    return F.avg_pool2d(maps[:, None], side)[:, 0] if side > 1 else maps
+
+
+def rank_squares(means: Tensor, order: str, ties: Tensor, side: int) -> Tensor:
+    """Rank whole squares of ``side`` x ``side`` pixels, which go together, as `rank_pixels` ranks pixels.
+
+    Args:
+        means: (N,h,w), one value a square.
+        order: ``morf`` or ``lerf``.
+        ties: (h*w,) a permutation of the squares.
+        side: in pixels.
+
+    Returns:
+        (N,h*side,w*side) int64: to each pixel how many pixels go before its square.
+
+    """
+    ranks = rank_pixels(means, order, ties) * side**2
+    return ranks.repeat_interleave(side, 1).repeat_interleave(side, 2)
 
 
 def degenerate(maps: Tensor) -> Tensor:

@@ -111,8 +111,7 @@ def removal(group: Group) -> Verdict:
     own, resnet = group.get("benchmark-removal", "fa_cnn"), group.get("benchmark-removal", "resnet_small")
     if own is None or resnet is None:
         return Verdict(UNTESTED, "needs benchmark-removal/fa_cnn and benchmark-removal/resnet_small")
-    table = own.table("differences.csv").set_index("method")
-    other = resnet.table("differences.csv").set_index("method")
+    table, other = own.differences, resnet.differences
     area = table.lerf_minus_morf
     parts, good = [], []
     for method in ("random", "center", "permutation", "occlusion"):

@@ -44,6 +44,21 @@ class Run:
         except (ValueError, OSError) as error:
             raise InputError(f"{path}: can't be read ({str(error).splitlines()[0]}). Run it again.") from None
 
+    @property
+    def differences(self) -> pd.DataFrame:
+        """``differences.csv`` of benchmark-removal, by method, under the first imputation that was named; may be empty.
+
+        Raises:
+            InputError: the file is there and can't be read.
+
+        """
+        table = self.table("differences.csv")
+        if (
+            len(table) and "imputation" in table
+        ):  # runs of an earlier version had one imputation and did not name it here
+            table = table[table.imputation == table.imputation.iloc[0]]
+        return table.set_index("method") if len(table) else table
+
     def json(self, file: str) -> dict[str, Any]:
         """Return a JSON file of the run.
 

@@ -69,10 +69,10 @@ def removal_table(group: Group) -> str:
     methods: list[str] = []
     tables = {}
     for name in sorted(runs, key=lambda n: (n != "fa_cnn", n)):
-        table = runs[name].table("differences.csv")
+        table = runs[name].differences
         if len(table):
-            tables[name] = table.set_index("method")
-            methods += [m for m in table.method if m not in methods]
+            tables[name] = table
+            methods += [m for m in table.index if m not in methods]
     order = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
     methods = [m for m in order if m in methods] + [m for m in methods if m not in order]
     rows = []

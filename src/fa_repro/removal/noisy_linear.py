@@ -1,0 +1,235 @@
+"""Noisy linear imputation: Remove and Debias (ROAD; Rong et al., ICML 2022).
+
+Every removed pixel is the weighted mean of its eight neighbours, 1/6 for those that share an edge and 1/12 for those
+that share a corner, with weights renormalised at the image's borders; a little noise comes on top. In units of 1/12 the
+neighbours' sum is ([1 2 1] x [1 2 1] - 4) x, and the removed pixels r, given the known ones k, solve
+
+    (D - W_rr) x_r = W_rk x_k,    D = the sum of a pixel's weights that lie inside the image.
+
+The system is symmetric, and positive definite where any pixel is known, as all pixels of an image hang together. It is
+solved by conjugate gradients for a whole batch at once, preconditioned by a multigrid V-cycle: some ten iterations,
+whatever the mask and the size. As the V-cycle nearly inverts the system, what it makes of a residual is an estimate of
+the error itself; iteration stops by that, for each image on its own.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fa_repro.removal.noise import noise_field
+
+NOISE = 0.01  # standard deviation, for images in [0,1]; that of the paper
+TOLERANCE = 2e-5  # of the error at any pixel, as a share of the range of the image's known values
+MAX_ITERATIONS = 100
+DAMPING = 0.8  # of the Jacobi smoother; usual for a nine-point stencil
+COARSEST = 16  # pixels of a grid that is solved directly
+# The pull of known pixels weakens with distance like that of a point in a plane: by ln 2 / (2 pi sigma) each time the
+# spacing doubles, with the stencil's conductance sigma = (4 * 2 + 4 * 1 * 2) / 4 = 4.
+SPREADING = math.log(2) / (8 * math.pi)
+CHUNK = {"cpu": 2**19, "cuda": 2**26}  # values solved at a time: what a cache holds, and what fills a GPU
+
+
+class _Grid(NamedTuple):
+    """One level; its fields (N,1,h+1,w+1) end in a row and a column of zeros, which keep flat shifts apart."""
+
+    mask: Tensor  # 1 where there is an unknown
+    full: Tensor  # diagonal of the system + 4
+    step: Tensor  # damping / diagonal
+    keep: Tensor  # 1 - step * full
+    inverse: Tensor | None  # (N,hw,hw) of the coarsest level's system
+
+
+def noisy_linear(
+    images: Tensor,
+    mask: Tensor,
+    noise: float = NOISE,
+    *,
+    seed: int = 0,
+    rows: Tensor | None = None,
+    pool_size: int | None = None,
+    colour: Tensor | None = None,
+) -> Tensor:
+    """Impute the removed pixels of a batch.
+
+    Args:
+        images: (N,C,H,W), float.
+        mask: (N,H,W) bool, True where a pixel is removed.
+        noise: standard deviation of what is added to removed pixels; 0 for none. Values are not clipped.
+        seed: of the noise.
+        rows: (N,) positions of the images among ``pool_size``: an image's noise does not depend on its batch, nor on
+            its mask. None: 0 ... N-1.
+        pool_size: how many images there are in all; None: N.
+        colour: (C,), for an image of which every pixel is removed: no neighbour is left, and the system singular.
+            None: the image's own mean colour.
+
+    Returns:
+        (N,C,H,W); known pixels are untouched.
+
+    Raises:
+        RuntimeError: the solution did not converge, as with values that are no numbers.
+
+    """
+    filled = fill_linearly(images, mask, colour)
+    if noise == 0:
+        return filled
+    rows = torch.arange(len(images)) if rows is None else rows
+    field = noise_field(images, rows, pool_size or len(images), seed)
+    return torch.where(mask[:, None], filled + noise * field, filled)
+
+
+@torch.no_grad()
+def fill_linearly(images: Tensor, mask: Tensor, colour: Tensor | None = None) -> Tensor:
+    """Solve for the removed pixels, without noise; arguments as of `noisy_linear`."""
+    per_image = images[0].numel() if len(images) else 1
+    at_once = max(1, CHUNK.get(images.device.type, CHUNK["cpu"]) // per_image)
+    parts = [_fill(x, m, colour) for x, m in zip(images.split(at_once), mask.split(at_once), strict=True)]
+    return torch.cat(parts)
+
+
+def _fill(images: Tensor, mask: Tensor, colour: Tensor | None) -> Tensor:
+    gone = mask[:, None]
+    everything = gone.flatten(1).all(1).view(-1, 1, 1, 1)
+    own = images.mean((2, 3), keepdim=True)
+    instead = own if colour is None else colour.to(images).view(1, -1, 1, 1).expand_as(own)
+    known = torch.where(gone, 0.0, images)
+    low = torch.where(gone, torch.inf, images).amin((2, 3), keepdim=True)
+    high = torch.where(gone, -torch.inf, images).amax((2, 3), keepdim=True)
+    solved = _solve(known, gone & ~everything, low, high)
+    # No mean lies outside the range of what it is a mean of; this takes rounding away, too.
+    filled = torch.where(everything, instead, torch.minimum(torch.maximum(solved, low), high))
+    return torch.where(gone, filled, images)
+
+
+def _solve(known: Tensor, gone: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Return x (N,C,H,W), whose removed pixels are the means of their neighbours; its known ones mean nothing."""
+    height, width = known.shape[2:]
+    known = F.pad(known, (0, 1, 0, 1))
+    grids = _grids(F.pad(gone.to(known.dtype), (0, 1, 0, 1)), F.pad(known.new_ones(1, 1, height, width), (0, 1, 0, 1)))
+    mask, full = grids[0].mask, grids[0].full
+    count = (~gone).sum((2, 3), keepdim=True)
+    x = mask * (known.sum((2, 3), keepdim=True) / count)
+    residual = mask * _smear(known + x) - full * x
+    span = torch.where(mask.flatten(1).any(1).view(-1, 1, 1, 1), high - low, 0).amax(1, keepdim=True)
+    rounding = 8 * torch.finfo(known.dtype).eps * known.abs().amax((1, 2, 3), keepdim=True)
+    limit = TOLERANCE * span + rounding
+    direction, before = torch.zeros_like(x), torch.ones_like(limit)
+    active = torch.ones_like(limit, dtype=torch.bool)
+    for _ in range(MAX_ITERATIONS):
+        z = _cycle(grids, 0, residual)
+        active = active & ~(z.abs().amax((1, 2, 3), keepdim=True) <= limit)
+        if not active.any():
+            return x[..., :height, :width]
+        now = _dot(residual, z)
+        direction = torch.addcmul(z, torch.where(active, now / before, 0), direction)
+        image = torch.addcmul(full * direction, mask, _smear(direction), value=-1)
+        length = torch.where(active, now / _dot(direction, image), 0)
+        x = torch.addcmul(x, length, direction)
+        residual = torch.addcmul(residual, length, image, value=-1)
+        before = torch.where(active, now, 1)
+    raise RuntimeError(f"noisy linear imputation did not converge in {MAX_ITERATIONS} iterations")
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1).view(-1, 1, 1, 1)
+
+
+def _smear(x: Tensor) -> Tensor:
+    """Return [1 2 1] x [1 2 1] applied to x (...,h+1,w+1) by flat additions; the last row and column mean nothing."""
+    row = x.shape[-1]
+    flat = F.pad(x.reshape(-1), (row + 1, row + 1))
+    flat = flat[:-row] + flat[row:]
+    flat = flat[:-row] + flat[row:]
+    flat = flat[:-1] + flat[1:]
+    return (flat[:-1] + flat[1:]).view(x.shape)
+
+
+def _grids(mask: Tensor, inside: Tensor) -> list[_Grid]:
+    """Return all levels, finest first; each halves height and width.
+
+    A coarse unknown stands where an unknown is within its reach. Between coarse unknowns the stencil is the fine one,
+    as in two dimensions it does not depend on spacing; their pull to known pixels is gathered from the fine ones'.
+    """
+    pull = mask * _smear(inside - mask)
+    grids = []
+    while True:
+        full = mask * _smear(mask) + pull
+        step = torch.where(mask > 0, DAMPING / (full - 4), 0)
+        height, width = mask.shape[2] - 1, mask.shape[3] - 1
+        last = height * width <= COARSEST
+        grids.append(_Grid(mask, full, step, 1 - step * full, _inverse(mask, full) if last else None))
+        if last:
+            return grids
+        pull = _restrict(pull)
+        pull = pull / (1 + SPREADING * pull)
+        mask = (_restrict(mask) > 0).to(mask.dtype)
+
+
+def _inverse(mask: Tensor, full: Tensor) -> Tensor:
+    height, width = mask.shape[2] - 1, mask.shape[3] - 1
+    n = height * width
+    units = F.pad(torch.eye(n, dtype=mask.dtype, device=mask.device).view(n, 1, height, width), (0, 1, 0, 1))
+    stencil = _smear(units)[..., :height, :width].reshape(n, n)
+    here, diagonal = (field[..., :height, :width].reshape(-1, n) for field in (mask, full))
+    system = torch.diag_embed(diagonal + (here == 0)) - stencil * here[:, :, None] * here[:, None, :]
+    return torch.linalg.inv(system)
+
+
+def _cycle(grids: list[_Grid], level: int, residual: Tensor) -> Tensor:
+    """Return about what the system's inverse gives for ``residual``: a V-cycle, symmetric, from a zero guess."""
+    mask, _, step, keep, inverse = grids[level]
+    if inverse is not None:
+        height, width = residual.shape[2] - 1, residual.shape[3] - 1
+        solved = residual[..., :height, :width].reshape(*residual.shape[:2], -1) @ inverse
+        return F.pad(solved.view(*residual.shape[:2], height, width), (0, 1, 0, 1))
+    z = residual * step
+    rest = torch.addcmul(residual * keep, mask, _smear(z))  # of the residual, when z is taken off
+    z = torch.addcmul(z, mask, _prolong(_cycle(grids, level + 1, _restrict(rest)), residual))
+    return torch.addcmul(z * keep, step, _smear(z) + residual)
+
+
+def _restrict(x: Tensor) -> Tensor:
+    """Return the transpose of `_prolong` applied to x, twice that along a line."""
+    gathered = _gather(_gather(x, 2), 3)
+    # Along a line, twice the spacing is half the conductance: the coarse system is kept in units of the stencil.
+    return 2 * gathered if 2 in x.shape[2:] else gathered
+
+
+def _prolong(x: Tensor, like: Tensor) -> Tensor:
+    """Interpolate linearly between the points of a coarse grid, which lie on the fine one's even rows and columns."""
+    return _spread(_spread(x, 3, like.shape[3]), 2, like.shape[2])
+
+
+def _gather(x: Tensor, dim: int) -> Tensor:
+    size = x.shape[dim] - 1
+    x = x.narrow(dim, 0, size)
+    every_second = (slice(None),) * dim + (slice(1, None, 2),)
+    odd = x[every_second]
+    coarse, odds = (size + 1) // 2, odd.shape[dim]
+    out = F.pad(x[(slice(None),) * dim + (slice(0, None, 2),)], (0, 1) if dim == 3 else (0, 0, 0, 1))
+    out.narrow(dim, 0, odds).add_(odd, alpha=0.5)
+    if odds == coarse:  # the last row has no coarse one beyond it and hangs on its only neighbour
+        out.narrow(dim, 1, odds - 1).add_(odd.narrow(dim, 0, odds - 1), alpha=0.5)
+        out.narrow(dim, odds - 1, 1).add_(odd.narrow(dim, odds - 1, 1), alpha=0.5)
+    else:
+        out.narrow(dim, 1, odds).add_(odd, alpha=0.5)
+    return out
+
+
+def _spread(x: Tensor, dim: int, padded: int) -> Tensor:
+    size, coarse = padded - 1, x.shape[dim] - 1
+    shape = list(x.shape)
+    shape[dim] = padded
+    out = x.new_zeros(shape)
+    x = x.narrow(dim, 0, coarse)
+    inner = out.narrow(dim, 0, size)
+    inner[(slice(None),) * dim + (slice(0, None, 2),)] = x
+    odd = inner[(slice(None),) * dim + (slice(1, None, 2),)]
+    odds = odd.shape[dim]
+    between = coarse - 1
+    odd.narrow(dim, 0, between).copy_((x.narrow(dim, 0, between) + x.narrow(dim, 1, between)) / 2)
+    if odds == coarse:
+        odd.narrow(dim, between, 1).copy_(x.narrow(dim, between, 1))
+    return out
