@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train one model; resumes; writes checkpoint, history and curves",
     "verify-gradcam": "are the class maps the Grad-CAM maps? identity, morphing, decomposition; exit 1 if not",
     "benchmark-removal": "take away pixels in the order of each method's map and watch the prediction",
+    "benchmark-speed": "images per second of training or explaining, against a limit or a peer",
     "report": "gather every run under results/ into REPORT.md: claim, evidence, verdict",
 }
 USAGE = "\n".join(

@@ -144,6 +144,24 @@ class RemovalConfig(CommandConfig):
 
 
 @dataclass
+class SpeedConfig(CommandConfig):
+    """``configs/benchmark_speed.yaml``."""
+
+    checkpoint: str | None = None
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    what: str = MISSING
+    n_images: int = MISSING
+    n_patched: int = MISSING
+    rounds: int = MISSING
+    workers: int = MISSING
+    patch: int = MISSING
+    repeats: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
 class ReportConfig(CommandConfig):
     """``configs/report.yaml``."""
 
@@ -154,6 +172,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
     "verify_gradcam": VerifyConfig,
     "benchmark_removal": RemovalConfig,
+    "benchmark_speed": SpeedConfig,
     "report": ReportConfig,
 }
 
@@ -236,6 +255,10 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "score": _one_of("logit", "probability"),
     "n_images": _at_least(1),
     "fractions": _ASCENDING,
+    "n_patched": _at_least(1),
+    "what": _one_of("training", "explanation"),
+    "rounds": _at_least(1),
+    "workers": _at_least(0),
     "upsampling": _one_of("bilinear", "nearest"),
     "patch": _at_least(1),
     "repeats": _at_least(1),
