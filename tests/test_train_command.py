@@ -45,14 +45,14 @@ def history(run) -> pd.DataFrame:
 
 
 def stop_in_epoch(monkeypatch, epoch: int, number: int = signal.SIGINT) -> None:
-    real = Trainer._epoch
+    real = Trainer.epoch
 
     def stopped(self, now):
         if now == epoch:
             os.kill(os.getpid(), number)
         return real(self, now)
 
-    monkeypatch.setattr(Trainer, "_epoch", stopped)
+    monkeypatch.setattr(Trainer, "epoch", stopped)
 
 
 @pytest.fixture

@@ -507,7 +507,7 @@ def test_precision_and_memory_format_as_asked(monkeypatch):
     assert device.choose_precision("fp32", cpu) == torch.float32
     assert device.choose_precision("bf16", cpu) == torch.bfloat16
     for native in (True, False):
-        monkeypatch.setattr(device, "_cpu_multiplies_bf16", lambda native=native: native)
+        monkeypatch.setattr(device, "bf16_is_native", lambda _, native=native: native)
         assert device.choose_precision("auto", cpu) == (torch.bfloat16 if native else torch.float32)
     assert device.choose_memory_format("contiguous") == torch.contiguous_format
     assert device.choose_memory_format("channels_last") == torch.channels_last

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from fa_repro.checkpoint import Checkpoint
+from fa_repro.data.shapes import CLASSES
 from fa_repro.models import Task, build_model
 
 SHAPES = ("data=shapes", "data.n_train=40", "data.n_test=20")
@@ -46,7 +47,7 @@ def answers(out):
     return {claim: answer for answer, claim, _ in lines}
 
 
-def checkpoint(path, n_classes=10, in_channels=3, **data):
+def checkpoint(path, n_classes=10, in_channels=3, names=CLASSES, **data):
     task = Task(n_classes, in_channels, 32, [0.5] * in_channels, [0.25] * in_channels)
     model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.25, "maps_per_class": 2, "unshuffle": 2}
     model |= {"blocks": [2], "hidden": [4], "kernels": [3, 3], "scale": 5.0, "learn_scale": True}
@@ -54,9 +55,8 @@ def checkpoint(path, n_classes=10, in_channels=3, **data):
     state = build_model(model, task).state_dict()
     shapes = {"name": "shapes", "root": None, "download": False, "n_train": 40, "n_test": 20, "image_size": 32}
     shapes |= {"mirror": True, "cache": None, "seed": 0} | data
-    names = [f"class {k}" for k in range(n_classes)]
     with path.open("wb") as file:
-        Checkpoint(model, task._asdict(), names, state, shapes, {}, 5).save(file)
+        Checkpoint(model, task._asdict(), list(names[:n_classes]), state, shapes, {}, 5).save(file)
     return path
 
 
@@ -224,6 +224,11 @@ def test_cut_off_checkpoint_is_refused(verify, tmp_path):
 def test_data_that_does_not_fit_the_checkpoint_is_refused(verify, tmp_path, n_classes, in_channels):
     path = checkpoint(tmp_path / "checkpoint.pt", n_classes, in_channels)
     assert "trained on" in refused(verify(f"checkpoint={path}"))
+
+
+def test_data_of_other_classes_is_refused(verify, tmp_path):
+    path = checkpoint(tmp_path / "checkpoint.pt", names=[f"other {k}" for k in range(10)])
+    assert f"class 0 is other 0 for the model and {CLASSES[0]}" in refused(verify(f"checkpoint={path}"))
 
 
 @pytest.mark.parametrize("word", ["score=loss", "n_images=0", "model.alpha=1.5", "model.skip=dense"])

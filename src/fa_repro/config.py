@@ -211,6 +211,24 @@ class LocalizationConfig(CommandConfig):
 
 
 @dataclass
+class SpeedConfig(CommandConfig):
+    """``configs/benchmark_speed.yaml``."""
+
+    checkpoint: str | None = None
+    data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    what: str = MISSING
+    n_images: int = MISSING
+    n_patched: int = MISSING
+    rounds: int = MISSING
+    workers: int = MISSING
+    patch: int = MISSING
+    repeats: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
 class ReportConfig(CommandConfig):
     """``configs/report.yaml``."""
 
@@ -223,6 +241,7 @@ SCHEMAS: dict[str, type[CommandConfig]] = {
     "benchmark_removal": RemovalConfig,
     "benchmark_sanity": SanityConfig,
     "benchmark_localization": LocalizationConfig,
+    "benchmark_speed": SpeedConfig,
     "report": ReportConfig,
 }
 
@@ -319,6 +338,10 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "score": _one_of("logit", "probability"),
     "n_images": _at_least(1),
     "fractions": _ASCENDING,
+    "n_patched": _at_least(1),
+    "what": _one_of("training", "explanation"),
+    "rounds": _at_least(1),
+    "workers": _at_least(0),
     "upsampling": _one_of("bilinear", "nearest"),
     "unit": _one_of("pixel", "patch"),
     "patch": _at_least(1),

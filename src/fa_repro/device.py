@@ -1,6 +1,7 @@
 """Where a run computes, and how: device, precision and memory format."""
 
 import contextlib
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ def choose_device(word: str) -> torch.device:
     """
     if word == "auto":
         word = "cuda" if torch.cuda.is_available() else "cpu"
+    if word == "cuda" and "LOCAL_RANK" in os.environ:
+        word = f"cuda:{os.environ['LOCAL_RANK']}"  # torchrun's processes take a GPU each
     device = torch.device(word)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -43,12 +46,14 @@ def choose_precision(word: str, device: torch.device) -> torch.dtype:
     10 times as long as in fp32.
     """
     if word == "auto":
-        native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bf16()
-        word = "bf16" if native else "fp32"
+        word = "bf16" if bf16_is_native(device) else "fp32"
     return torch.bfloat16 if word == "bf16" else torch.float32
 
 
-def _cpu_multiplies_bf16() -> bool:
+def bf16_is_native(device: torch.device) -> bool:
+    """Return whether ``device`` has instructions for bf16 products."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
     try:
         info = Path("/proc/cpuinfo").read_text()
         flags = next(line for line in info.splitlines() if line.startswith("flags")).split()

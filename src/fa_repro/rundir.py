@@ -77,7 +77,9 @@ class RunDir:
 
     """
 
-    def __init__(self, cfg: DictConfig, command: str, name: str, inputs: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, cfg: DictConfig, command: str, name: str, inputs: dict[str, str] | None = None, writes: bool = True
+    ) -> None:
         """Open ``cfg.results/command/name``.
 
         Args:
@@ -85,6 +87,7 @@ class RunDir:
             command: the subcommand, as typed.
             name: of the run; must be a single folder's name.
             inputs: what else the result depends on, such as a checkpoint's digest.
+            writes: False in all processes but one of those that share a run; they look and write nothing.
 
         Raises:
             InputError: another config has been run under this name, or the directory can't be written.
@@ -100,7 +103,7 @@ class RunDir:
         self._resolved = resolved
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._overwrite = bool(cfg.overwrite)
-        self._started = False
+        self._writes, self._started = writes, False
         self._began = time.monotonic()
         self._git = _git_state()  # of the code that runs, not of what stands there when it is done
         try:
@@ -132,7 +135,7 @@ class RunDir:
             InputError: the directory can't be written.
 
         """
-        if self._started:
+        if self._started or not self._writes:
             return
         self._started = True
         try:
@@ -154,12 +157,16 @@ class RunDir:
 
     def write_text(self, name: str, text: str) -> None:
         """Write ``text`` into the run's file ``name``."""
+        if not self._writes:
+            return
         self.start()
         with replacing(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def write(self, name: str, save: Callable[[IO[bytes]], Any]) -> None:
         """Let ``save`` write the run's file ``name`` through an open binary file."""
+        if not self._writes:
+            return
         self.start()
         with replacing(self.path / name) as temporary, temporary.open("wb") as file:
             save(file)
@@ -197,7 +204,8 @@ class RunDir:
         """Return the finished run's answer, and say that it was there."""
         done = self._read(DONE)
         code = int(done["exit_code"]) if done else 0
-        print(f"{self.path}: already finished with this config, nothing to do (overwrite=true runs it again).")
+        if self._writes:
+            print(f"{self.path}: already finished with this config, nothing to do (overwrite=true runs it again).")
         return code
 
 

@@ -14,7 +14,7 @@ from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.plotting import figure, png
 from fa_repro.rundir import RunDir, default_name
-from fa_repro.training import HISTORY, Trainer, count_macs, evaluate
+from fa_repro.training import HISTORY, Trainer, World, count_macs, evaluate, joined
 
 RESUME = ".resume.pt"  # weights and optimiser after the last whole epoch; removed when the run is done
 
@@ -27,17 +27,24 @@ def run(cfg: DictConfig) -> int:
 
     """
     device = choose_device(cfg.device)
+    with joined(device) as world:
+        return _train(cfg, device, world)
+
+
+def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     for group in ("data", "model"):
         if cfg[group].name == "from_checkpoint":
             raise InputError(f"{group}=from_checkpoint: training starts from fresh weights. Give another {group}=.")
-    rundir = RunDir(cfg, "train", cfg.name or default_name(cfg))
+    rundir = RunDir(cfg, "train", cfg.name or default_name(cfg), writes=world.leads)
     if rundir.finished:
         return rundir.exit_code()
+    world.wait()  # all have looked before one begins to write
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     recipe = config["trainer"]
 
-    whole = load_data(config["data"], "train")
+    with world.leader_first():
+        whole, test = load_data(config["data"], "train"), load_data(config["data"], "test").to(device)
     mean, std = whole.statistics()
     task = Task(len(whole.classes), whole.images.shape[1], whole.images.shape[2], mean, std)
     torch.manual_seed(cfg.seed)
@@ -52,10 +59,10 @@ def run(cfg: DictConfig) -> int:
         chosen = torch.zeros(len(whole), dtype=torch.bool)
         chosen[stratified(whole.labels, held_out, cfg.seed)] = True
         train, val = whole.select(~chosen).to(device), whole.select(chosen).to(device)
-    test = load_data(config["data"], "test").to(device)
 
-    trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed)
+    trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed, world)
     rundir.start()
+    world.wait()  # the start of an overwriting run throws the old one's state away
     resume = rundir.path / RESUME
     if resume.exists():
         try:
@@ -63,7 +70,8 @@ def run(cfg: DictConfig) -> int:
         except Exception as error:  # torch raises what its zip and pickle readers raise
             reason = f"{resume}: can't be gone on from ({type(error).__name__})"
             raise InputError(f"{reason}. Give overwrite=true to start anew.") from None
-        print(f"{rundir.path}: going on after epoch {len(trainer.history)} of {recipe['epochs']}.")
+        if world.leads:
+            print(f"{rundir.path}: going on after epoch {len(trainer.history)} of {recipe['epochs']}.")
 
     def after_epoch() -> None:
         rundir.write(RESUME, lambda file: torch.save(trainer.state(), file))
@@ -72,7 +80,9 @@ def run(cfg: DictConfig) -> int:
     trainer.fit(after_epoch)
 
     history = _history(trainer)
-    score = evaluate(model, test, trainer.memory_format)
+    score = evaluate(model, test, trainer.memory_format, world)
+    if not world.leads:
+        return 0
     seconds = float(history.seconds.sum())
     metrics = {
         "top1": score.top1,
@@ -82,6 +92,7 @@ def run(cfg: DictConfig) -> int:
         "parameters": sum(p.numel() for p in model.parameters()),
         "macs": macs,
         "epochs": recipe["epochs"],
+        "processes": world.size,
         "precision": "bf16" if trainer.precision == torch.bfloat16 else "fp32",
         "images_per_second": float(history.images_per_second.median()),
         "seconds": round(seconds, 1),

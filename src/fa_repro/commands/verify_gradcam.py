@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from fa_repro.checkpoint import load_checkpoint, merge_data
+from fa_repro.checkpoint import check_classes, load_checkpoint, merge_data
 from fa_repro.data import load_data, stratified
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
@@ -97,7 +98,13 @@ def _worst(lines: list[dict[str, Any]]) -> str:
     for line in checked:
         by_dtype[line["dtype"]] = max(by_dtype.get(line["dtype"], 0.0), line["max_rel_error"])
     limits = {line["dtype"]: line["tolerance"] for line in checked}
-    return "largest relative error " + ", ".join(f"{e:.1e} in {d} (limit {limits[d]:.1e})" for d, e in by_dtype.items())
+
+    def words(error: float) -> str:
+        return f"{error:.1e}" if isfinite(error) else "infinite (Grad-CAM is empty where the map is not)"
+
+    return "largest relative error " + ", ".join(
+        f"{words(error)} in {dtype} (limit {limits[dtype]:.1e})" for dtype, error in by_dtype.items()
+    )
 
 
 def _open(cfg: DictConfig) -> tuple[nn.Module, str, Tensor, Tensor, tuple[str, ...], RunDir]:
@@ -131,6 +138,8 @@ def _open(cfg: DictConfig) -> tuple[nn.Module, str, Tensor, Tensor, tuple[str, .
             f"the model takes {task.in_channels} channels and tells {task.n_classes} classes apart, the data set has "
             f"{channels} channels, {size} pixels and {len(test.classes)} classes. Give the data set it was trained on."
         )
+    if cfg.checkpoint is not None:
+        check_classes(checkpoint.classes, test.classes)
     chosen = test.select(stratified(test.labels, min(cfg.n_images, len(test)), cfg.seed))
     return model, name, chosen.images.double() / 255, chosen.labels, test.classes, rundir
 

@@ -25,6 +25,26 @@ class Layer(NamedTuple):
     after: Tensor  # A_{l+1}
 
 
+def add_terms(terms: Sequence[Tensor], size: Sequence[int], upsampling: str) -> Tensor:
+    """Add up a decomposition over depth at the input's resolution.
+
+    Args:
+        terms: as `FeatureAlignCNN.depth_terms` gives them, the pixels' first: (N,K,h_l,w_l) each, for any K classes.
+        size: (H,W) in pixels.
+        upsampling: ``nearest`` or ``bilinear``.
+
+    Returns:
+        (N,K,H,W), the pixels' term spread evenly.
+
+    """
+    pixels, *others = terms
+    corners = {"align_corners": False} if upsampling == "bilinear" else {}
+    maps = pixels.mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
+    for term in others:
+        maps += F.interpolate(term, size=tuple(size), mode=upsampling, **corners)
+    return maps
+
+
 class FeatureAlignBackbone(nn.Module):
     """Stem and blocks, up to the last feature maps."""
 
@@ -127,13 +147,7 @@ class FeatureAlignCNN(FeatureAlignBackbone):
             upsampling: ``nearest`` or ``bilinear``; both keep every term's mean where the image's side is a multiple.
 
         """
-        (_, pixels), *terms = self.depth_terms(images)
-        size = images.shape[2:]
-        corners = {"align_corners": False} if upsampling == "bilinear" else {}
-        maps = pixels.mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
-        for _, term in terms:
-            maps += F.interpolate(term, size=size, mode=upsampling, **corners)
-        return maps
+        return add_terms([term for _, term in self.depth_terms(images)], images.shape[2:], upsampling)
 
 
 class LinearHeadCNN(FeatureAlignBackbone):

@@ -1,7 +1,8 @@
 """Training a model on a resident data set."""
 
+from fa_repro.training.distributed import World, joined
 from fa_repro.training.evaluate import Score, evaluate
 from fa_repro.training.macs import count_macs
 from fa_repro.training.trainer import HISTORY, Trainer
 
-__all__ = ["HISTORY", "Score", "Trainer", "count_macs", "evaluate"]
+__all__ = ["HISTORY", "Score", "Trainer", "World", "count_macs", "evaluate", "joined"]

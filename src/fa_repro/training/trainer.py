@@ -14,6 +14,7 @@ from fa_repro.data import ImageSet
 from fa_repro.data.augment import augment
 from fa_repro.device import autocast, choose_memory_format, choose_precision
 from fa_repro.errors import InputError
+from fa_repro.training.distributed import ALONE, World
 from fa_repro.training.evaluate import evaluate
 from fa_repro.training.schedule import schedule
 
@@ -44,6 +45,7 @@ class Trainer:
         recipe: Mapping[str, Any],
         colour: Tensor,
         seed: int,
+        world: World = ALONE,
     ) -> None:
         """Prepare.
 
@@ -54,9 +56,10 @@ class Trainer:
             recipe: a resolved ``configs/trainer/*.yaml``.
             colour: (C,) in [0,1], what removal sets pixels to.
             seed: of the order of the images and of the augmentation.
+            world: the processes that train together, each on its share of every batch.
 
         Raises:
-            InputError: fewer training images than one batch.
+            InputError: fewer training images than one batch, or a batch that the processes can't share evenly.
 
         """
         self.device = train.images.device
@@ -65,9 +68,13 @@ class Trainer:
         self.steps = len(train) // self.batch_size  # the last, smaller batch is dropped; each epoch drops others
         if self.steps == 0:
             raise InputError(f"trainer.batch_size={self.batch_size}: more than the {len(train)} training images.")
+        if self.batch_size % world.size:
+            raise InputError(f"trainer.batch_size={self.batch_size}: no multiple of the {world.size} processes.")
+        self.world = world
         self.precision = choose_precision(recipe["precision"], self.device)
         self.memory_format = choose_memory_format(recipe["memory_format"])
         self.model = model.to(memory_format=self.memory_format)
+        self.network = world.wrap(self.model)  # what is trained through; the weights are the model's own
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)
         factor = schedule(recipe["schedule"], recipe["epochs"] * self.steps, recipe["warmup"])
@@ -93,19 +100,47 @@ class Trainer:
     def fit(self, after_epoch: Callable[[], None]) -> None:
         """Train the epochs that are left; ``after_epoch`` is called after each and may save `state`."""
         for epoch in range(len(self.history) + 1, self.recipe["epochs"] + 1):
-            self.history.append(self._epoch(epoch))
+            row = self.epoch(epoch)
+            self.history.append(row)
+            val = "" if row["val_top1"] is None else f", val top-1 {row['val_top1']:.4f}"
+            if self.world.leads:
+                print(
+                    f"epoch {epoch}/{self.recipe['epochs']}: loss {row['train_loss']:.4f}{val}, "
+                    f"{row['images_per_second']:.0f} images/s",
+                    file=sys.stderr,
+                    flush=True,
+                )
             after_epoch()
 
-    def _epoch(self, epoch: int) -> Row:
+    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Learn from one batch, or this process's share of it; return the loss, still on the device.
+
+        Args:
+            images: (N,C,H,W) float in [0,1].
+            labels: (N,).
+
+        """
+        with autocast(self.device, self.precision):
+            logits = self.network(images.contiguous(memory_format=self.memory_format))
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe["label_smoothing"])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.scheduler.step()
+        return loss.detach()
+
+    def epoch(self, epoch: int) -> Row:
+        """Train one epoch, the ``epoch``-th from 1, validate, and return its line of the history."""
         augmentation = self.recipe["augment"]
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
-        self.model.train()
+        self.network.train()
         total = torch.zeros((), device=self.device)
         began = time.perf_counter()
         batches = order[: self.steps * self.batch_size].split(self.batch_size)
         title = f"epoch {epoch}/{self.recipe['epochs']}"
-        for rows in tqdm(batches, title, unit="batch", delay=2, disable=None, leave=False):
+        quiet = None if self.world.leads else True  # None: quiet unless on a terminal
+        for rows in tqdm(batches, title, unit="batch", delay=2, disable=quiet, leave=False):
             images = augment(
                 self.train.images[rows],
                 border=augmentation["crop"],
@@ -113,23 +148,18 @@ class Trainer:
                 removal=augmentation["removal"],
                 colour=self.colour,
                 generator=generator,
-            ).contiguous(memory_format=self.memory_format)
-            with autocast(self.device, self.precision):
-                logits = self.model(images)
-            loss = F.cross_entropy(
-                logits.float(), self.train.labels[rows], label_smoothing=self.recipe["label_smoothing"]
             )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            self.scheduler.step()
-            total += loss.detach()
-        mean_loss = total.item() / self.steps  # the only wait for the device in an epoch
+            # Drawn for the whole batch in every process, so that any number of them sees the same images.
+            total += self.step(self.world.share(images), self.world.share(self.train.labels[rows]))
+        mean_loss = self.world.sum(total).item() / (
+            self.steps * self.world.size
+        )  # the only wait for the device in an epoch
         seconds = time.perf_counter() - began
         if not mean_loss < float("inf"):
             raise InputError(f"the training diverged in epoch {epoch} (loss {mean_loss}). Give a smaller trainer.lr.")
-        score = evaluate(self.model, self.val, self.memory_format) if self.val else None
-        row: Row = {
+        self.world.follow(self.model)
+        score = evaluate(self.model, self.val, self.memory_format, self.world) if self.val else None
+        return {
             "epoch": epoch,
             "lr": float(self.scheduler.get_last_lr()[0]),
             "train_loss": mean_loss,
@@ -138,10 +168,3 @@ class Trainer:
             "images_per_second": self.steps * self.batch_size / seconds,
             "seconds": time.perf_counter() - began,
         }
-        val = f", val top-1 {score.top1:.4f}" if score else ""
-        print(
-            f"{title}: loss {mean_loss:.4f}{val}, {row['images_per_second']:.0f} images/s",
-            file=sys.stderr,
-            flush=True,
-        )
-        return row

@@ -1,0 +1,130 @@
+"""``fa-repro benchmark-speed``: images per second of training or explaining, against a limit or a peer, in one run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from fa_repro.attribution import Context
+from fa_repro.checkpoint import load_checkpoint, merge_data
+from fa_repro.data import ImageSet, load_data, stratified
+from fa_repro.device import choose_device, describe
+from fa_repro.errors import InputError
+from fa_repro.models import Task, build_model
+from fa_repro.plotting import png
+from fa_repro.rundir import RunDir, data_label, digest
+from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, training
+from fa_repro.speed.figures import rates_figure
+
+
+def run(cfg: DictConfig) -> int:
+    """Measure as ``cfg`` (``configs/benchmark_speed.yaml``) says; return the exit code.
+
+    Raises:
+        InputError: config, checkpoint or data can't be used.
+
+    """
+    device = choose_device(cfg.device)
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    split = "train" if cfg.what == "training" else "test"
+    model, label, data, rundir = _open(cfg, config, split)
+    if rundir.finished:
+        return rundir.exit_code()
+    images = data.select(stratified(data.labels, min(cfg.n_images, len(data)), cfg.seed)).to(device)
+    mean = torch.tensor(data.statistics()[0], device=device)
+    model = model.to(device)
+    contenders: Sequence[Contender]
+    comparisons: Sequence[Comparison]
+    if cfg.what == "training":
+        comparisons = training.COMPARISONS
+        contenders, notes = training.training_contenders(model, images, config["trainer"], mean, cfg.workers)
+    else:
+        comparisons = explanation.COMPARISONS
+        context = Context(colour=mean, patch=cfg.patch, repeats=cfg.repeats, seed=cfg.seed, batch_size=cfg.batch_size)
+        model = model.eval().requires_grad_(False)
+        contenders, notes = explanation.explanation_contenders(
+            model, images.images.float() / 255, context, cfg.n_patched
+        )
+    rundir.start()
+    runs = len(contenders) * (cfg.rounds + 1)
+    with tqdm(total=runs, desc=f"{cfg.what}", unit="run", delay=2, disable=None, leave=False) as bar:
+
+        def tick(name: str) -> None:
+            bar.update()
+            bar.set_postfix_str(name)
+
+        rates = interleave(contenders, cfg.rounds, device, tick)
+    speeds, ratios = rate_table(rates), ratio_table(rates, comparisons)
+    conditions = (
+        f"{label}, {len(images)} images, {cfg.rounds} rounds in turns, {describe(device)}, torch {torch.__version__}."
+    )
+    rundir.write_text("speed.csv", speeds.to_csv(index=False, float_format="%.6g"))
+    rundir.write_text("rounds.csv", rates.to_csv(index=False, float_format="%.6g"))
+    rundir.write_text("ratios.csv", ratios.to_csv(index=False, float_format="%.6g"))
+    page = _page(f"Speed of {cfg.what}", conditions, speeds, ratios, notes)
+    rundir.write_text("summary.md", page)
+    rundir.write("speed.png", png(rates_figure(speeds, f"{cfg.what}: {conditions.split(', torch')[0]}")))
+    rundir.finish(describe(device))
+    print(page)
+    return 0
+
+
+def _open(cfg: DictConfig, config: dict[str, Any], split: str) -> tuple[torch.nn.Module, str, ImageSet, RunDir]:
+    """Return the model, what it is in words, the split's images and the run directory."""
+    if cfg.checkpoint is not None:
+        if cfg.model.name != "from_checkpoint":
+            raise InputError(
+                "checkpoint=… and model=… contradict each other: the checkpoint holds its model. Give one of them."
+            )
+        checkpoint = load_checkpoint(cfg.checkpoint)
+        data_config = merge_data(checkpoint, config["data"])
+        name, inputs = checkpoint.model["name"], {"checkpoint": digest(Path(cfg.checkpoint))}
+    else:
+        if cfg.model.name == "from_checkpoint" or cfg.data.name == "from_checkpoint":
+            raise InputError("benchmark-speed needs checkpoint=PATH, or model=NAME and data=NAME for fresh weights.")
+        checkpoint, data_config, name, inputs = None, config["data"], cfg.model.name, {}
+    default = f"{cfg.what}-{data_label(data_config)}-{name}-seed{cfg.seed}"
+    rundir = RunDir(cfg, "benchmark-speed", cfg.name or default, inputs)
+    data = load_data(data_config, split)
+    channels, size = data.images.shape[1], data.images.shape[2]
+    if checkpoint is None:
+        torch.manual_seed(cfg.seed)
+        model = build_model(config["model"], Task(len(data.classes), channels, size, *data.statistics()))
+    else:
+        model, task = checkpoint.build(), Task(**checkpoint.task)
+        if (channels, size, len(data.classes)) != (task.in_channels, task.image_size, task.n_classes):
+            raise InputError(
+                f"the model takes {task.in_channels}x{task.image_size}x{task.image_size} images of {task.n_classes} "
+                f"classes, the data set has {channels}x{size}x{size} and {len(data.classes)}. "
+                f"Give the data set it was trained on."
+            )
+    return model, f"{name} on {data_label(data_config)}", data, rundir
+
+
+def _page(title: str, conditions: str, speeds: pd.DataFrame, ratios: pd.DataFrame, notes: list[str]) -> str:
+    """Return ``summary.md``: conditions, the ratios with their limits, the contenders' throughput."""
+    parts = [f"# {title}", conditions]
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes))
+    lines = ["| ratio of images/s | median [range] | limit | kept |", "| --- | --- | --- | --- |"]
+    for line in ratios.itertuples():
+        limit = "–" if line.met is None else f"{line.sense} {line.limit}"
+        kept = "–" if line.met is None else "yes" if line.met else "NO"
+        lines.append(f"| {line.comparison} | {line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}] | {limit} | {kept} |")
+    parts.append("\n".join(lines))
+    lines = ["| | images/s, median [range] |", "| --- | --- |"]
+    for line in speeds.itertuples():
+        middle, low, high = (_digits(rate) for rate in (line.images_per_second, line.low, line.high))
+        lines.append(f"| {line.contender} | {middle} [{low}, {high}] |")
+    parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _digits(rate: float) -> str:
+    """Write a rate with three digits that count."""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -1,0 +1,140 @@
+"""What a map costs beside the prediction: our methods, and captum's and pytorch-grad-cam's where they are installed."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from fa_repro.attribution import Context, grad_cam, occlusion, permutation
+from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
+from fa_repro.models import FeatureAlignCNN
+from fa_repro.speed.timing import Comparison, Contender
+
+PREDICTION = "prediction"
+COMPARISONS = (
+    Comparison("cost of prediction + feature_map", PREDICTION, "prediction + feature_map", "<=", 1.05),
+    Comparison("cost of prediction + depth_map", PREDICTION, "prediction + depth_map", "<=", 1.15),
+    Comparison("cost of grad_cam", PREDICTION, "grad_cam"),
+    Comparison("cost of captum's LayerGradCam", PREDICTION, "captum LayerGradCam"),
+    Comparison("cost of pytorch-grad-cam's GradCAM", PREDICTION, "pytorch-grad-cam GradCAM"),
+    Comparison("occlusion, of captum's on the same patches", "occlusion", "captum Occlusion", ">=", 1.5),
+    Comparison("permutation, of captum's on the same patches", "permutation", "captum FeaturePermutation", ">=", 1.5),
+)
+
+
+def explanation_contenders(
+    model: nn.Module, images: Tensor, context: Context, few: int
+) -> tuple[list[Contender], list[str]]:
+    """Return who explains, and notes on who is absent.
+
+    Args:
+        model: in eval mode, on the images' device.
+        images: (N,C,H,W) in [0,1]; the methods of one forward pass explain them all, ``context.batch_size`` at a time.
+        context: settings of the methods.
+        few: images for the methods that make a forward pass for every patch.
+
+    """
+    with torch.inference_mode():
+        targets = torch.cat([model(part).argmax(1) for part in images.split(context.batch_size)])
+    targets = targets.clone()
+    batches = list(zip(images.split(context.batch_size), targets.split(context.batch_size), strict=True))
+
+    def every(name: str, work: Callable[[Tensor, Tensor], object]) -> Contender:
+        def run() -> int:
+            for part, chosen in batches:
+                work(part, chosen)
+            return len(images)
+
+        return Contender(name, run)
+
+    def some(name: str, work: Callable[[Tensor, Tensor], object]) -> Contender:
+        def run() -> int:
+            work(images[:few], targets[:few])
+            return len(images[:few])
+
+        return Contender(name, run)
+
+    @torch.inference_mode()
+    def predict(part: Tensor, _: Tensor) -> object:
+        return model(part).argmax(1)
+
+    contenders = [every(PREDICTION, predict)]
+    notes = []
+    if isinstance(model, FeatureAlignCNN):
+        contenders += [
+            every("prediction + feature_map", lambda part, _: predict_with_feature_map(model, part)),
+            every("prediction + depth_map", lambda part, _: predict_with_depth_map(model, part)),
+        ]
+    contenders += [
+        every("grad_cam", lambda part, chosen: grad_cam(model, part, chosen, context)),
+        some("occlusion", lambda part, chosen: occlusion(model, part, chosen, context)),
+        some("permutation", lambda part, chosen: permutation(model, part, chosen, context)),
+    ]
+    if find_spec("captum"):
+        contenders += _captum(model, images, context, every, some)
+    else:
+        notes.append("captum is not installed, so it was not measured (pip install 'fa-repro[oracles]').")
+    if find_spec("pytorch_grad_cam"):
+        contenders.append(every("pytorch-grad-cam GradCAM", _pytorch_grad_cam(model)))
+    else:
+        notes.append("pytorch-grad-cam is not installed, so it was not measured (pip install 'fa-repro[peers]').")
+    return contenders, notes
+
+
+Work = Callable[[Tensor, Tensor], object]
+Make = Callable[[str, Work], Contender]
+
+
+def _captum(model: nn.Module, images: Tensor, context: Context, every: Make, some: Make) -> list[Contender]:
+    from captum.attr import FeaturePermutation, LayerGradCam, Occlusion
+
+    channels, height, width = images.shape[1:]
+    patch = context.patch
+    columns = -(-width // patch)
+    number = (torch.arange(height, device=images.device) // patch)[:, None] * columns
+    number = number + torch.arange(width, device=images.device) // patch
+    colour = context.colour if context.colour is not None else images.new_zeros(channels)
+    baseline = colour.to(images).view(1, -1, 1, 1).expand(1, *images.shape[1:])
+    cam = LayerGradCam(model, model.last_feature_layer)
+    occluding, permuting = Occlusion(model), FeaturePermutation(model)
+
+    def grad_cam_of(part: Tensor, chosen: Tensor) -> object:
+        return cam.attribute(part, target=chosen, relu_attributions=False)
+
+    def at_once(part: Tensor) -> int:
+        """As many patches a forward pass as fill a batch: captum at its best, within the same memory."""
+        return max(1, context.batch_size // len(part))
+
+    @torch.inference_mode()
+    def occlude(part: Tensor, chosen: Tensor) -> object:
+        return occluding.attribute(
+            part,
+            sliding_window_shapes=(channels, patch, patch),
+            strides=(channels, patch, patch),
+            baselines=baseline.expand_as(part),
+            target=chosen,
+            perturbations_per_eval=at_once(part),
+        )
+
+    @torch.inference_mode()
+    def permute(part: Tensor, chosen: Tensor) -> object:
+        for _ in range(context.repeats):  # captum has no repeats of its own
+            maps = permuting.attribute(
+                part, target=chosen, feature_mask=number[None, None], perturbations_per_eval=at_once(part)
+            )
+        return maps
+
+    return [
+        every("captum LayerGradCam", grad_cam_of),
+        some("captum Occlusion", occlude),
+        some("captum FeaturePermutation", permute),
+    ]
+
+
+def _pytorch_grad_cam(model: nn.Module) -> Work:
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    cam = GradCAM(model=model, target_layers=[model.last_feature_layer])
+    return lambda part, chosen: cam(input_tensor=part, targets=[ClassifierOutputTarget(c) for c in chosen.tolist()])

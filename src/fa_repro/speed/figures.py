@@ -1,0 +1,22 @@
+"""The picture of a speed benchmark."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fa_repro.plotting import figure
+
+
+def rates_figure(rates: pd.DataFrame, title: str) -> Figure:
+    """Draw each contender's images per second (a table of `fa_repro.speed.rate_table`) with the range of its rounds."""
+    fig, ((axes,),) = figure(1, 1, (6.4, 0.8 + 0.28 * len(rates)))
+    places = range(len(rates))[::-1]
+    middle = rates.images_per_second
+    axes.barh(places, middle, color="#56B4E9", height=0.7)
+    axes.errorbar(middle, places, xerr=[middle - rates.low, rates.high - middle], fmt="none", ecolor="0.3", lw=1)
+    axes.set_yticks(places, rates.contender)
+    axes.set_xscale("log")
+    for place, value in zip(places, middle, strict=True):
+        axes.annotate(f" {value:,.0f}" if value >= 100 else f" {value:.3g}", (value, place), va="bottom", fontsize=7)
+    axes.set_xlabel("images/s: median and range of the rounds")
+    axes.set_title(title)
+    return fig

@@ -1,0 +1,86 @@
+"""Several processes, one training: ``torchrun --standalone --nproc_per_node=N -m fa_repro train ...``.
+
+Every process learns from its share of each batch, gradients are averaged (DistributedDataParallel), and the process of
+rank 0 alone writes and speaks. On GPUs batch norm is synchronised; on CPUs torch has no such layer, and each process
+normalises by its own share of the batch.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class World(NamedTuple):
+    """The processes of one training, and which of them this is; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    @contextlib.contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Let rank 0 through the block before the others, who then find what it downloaded or cached."""
+        if not self.leads:
+            self.wait()
+        yield
+        if self.leads:
+            self.wait()
+
+    def share(self, values: Tensor) -> Tensor:
+        """Return this process's part of ``values`` (N,...): every size-th from rank on, without copying."""
+        return values[self.rank :: self.size]
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of ``values`` over all processes, the same in each."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def follow(self, model: nn.Module) -> None:
+        """Take over rank 0's buffers, such as batch norm's running statistics, so that all evaluate one model."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return ``model`` with its gradients averaged over all processes; its weights become those of rank 0."""
+        if self.size == 1:
+            return model
+        parameter = next(model.parameters())
+        if parameter.is_cuda:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        return DistributedDataParallel(model, device_ids=[parameter.device] if parameter.is_cuda else None)
+
+
+ALONE = World()
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """Join the processes that torchrun started, for the time of the block; without torchrun there is this one alone."""
+    if "RANK" not in os.environ:
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,84 @@
+"""Two processes under torchrun train what one trains: the same losses, one run directory, and going on."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from fa_repro.errors import InputError
+from fa_repro.training import World
+
+HERE = Path(__file__).parent
+
+
+def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    environ = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*launcher, *words], capture_output=True, text=True, timeout=600, env=environ)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("processes")
+    done = torchrun(str(HERE / "two_processes.py"), str(folder))
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "found.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_first_twenty_losses_are_those_of_one_process(found):
+    # Batch norm is frozen in both: each process would normalise by the statistics of its own half.
+    assert len(found["together"]) == len(found["alone"]) == 20
+    assert found["together"] == pytest.approx(found["alone"], abs=1e-4)
+    assert found["alone"][0] != pytest.approx(found["alone"][19], abs=1e-3)
+    # The negative control: another network's losses are told apart.
+    assert found["together"] != pytest.approx(found["unfrozen_alone"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_history_and_evaluation_are_those_of_one_process(found):
+    (together, alone) = found["history"][0], found["history_alone"][0]
+    for key in ("lr", "train_loss", "val_loss", "val_top1"):
+        assert together[key] == pytest.approx(alone[key], abs=1e-4)
+    assert found["score"] == pytest.approx(found["score_alone"], abs=1e-6)
+    assert found["buffers_equal"]
+
+
+@pytest.mark.slow
+def test_a_resumed_training_ends_with_the_same_weights(found):
+    assert found["resumed_equal"]
+
+
+@pytest.mark.slow
+def test_train_under_torchrun_leaves_one_run(tiny, tmp_path):
+    words = ("-m", "fa_repro", "train", *tiny, "trainer.epochs=1", f"results={tmp_path}", "name=two")
+    done = torchrun(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test top-1") == 1 and done.stderr.count("epoch 1/1") == 1
+    folder = tmp_path / "train" / "two"
+    assert [path.name for path in tmp_path.glob("*/*")] == ["two"]
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["processes"], metrics["n_test"]) == (2, 60)
+    assert len(pd.read_csv(folder / "history.csv")) == 1
+    assert {"checkpoint.pt", "DONE.json", "provenance.json"} <= {path.name for path in folder.iterdir()}
+    again = torchrun(*words)
+    assert again.returncode == 0 and again.stdout.count("already finished") == 1
+
+
+def test_shares_are_disjoint_and_whole():
+    values = torch.arange(11)
+    shares = [World(rank, 3).share(values) for rank in range(3)]
+    assert [share.tolist() for share in shares] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
+    assert torch.equal(World().share(values), values)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    from two_processes import trainer
+
+    with pytest.raises(InputError, match=r"batch_size=16: no multiple of the 3 processes"):
+        trainer(World(0, 3), frozen=False)

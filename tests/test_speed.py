@@ -1,0 +1,250 @@
+"""Throughput: the arithmetic by hand, every contender's work, the command."""
+
+import itertools
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from fa_repro.attribution import Context, depth_map, feature_map
+from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
+from fa_repro.data import ImageSet
+from fa_repro.models import Task, build_model
+from fa_repro.removal.reader import Reader, fold_batch_norm
+from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, training
+
+CPU = torch.device("cpu")
+TASK = Task(3, 3, 8, [0.5, 0.4, 0.3], [0.2, 0.2, 0.2])
+FA = {
+    "name": "fa_cnn",
+    "skip": "damped",
+    "head": "gap",
+    "alpha": 0.5,
+    "maps_per_class": 3,
+    "unshuffle": 1,
+    "blocks": [1, 1],
+    "hidden": [4, 4],
+    "kernels": [3, 3],
+    "scale": 10.0,
+    "learn_scale": True,
+}
+RESNET = {"name": "resnet_small", "widths": [8, 8], "blocks": [1, 1]}
+RECIPE = {
+    "epochs": 1,
+    "batch_size": 8,
+    "optimizer": "adamw",
+    "lr": 0.001,
+    "weight_decay": 0.0,
+    "momentum": 0.9,
+    "schedule": "constant",
+    "warmup": 0.0,
+    "label_smoothing": 0.0,
+    "precision": "fp32",
+    "memory_format": "contiguous",
+    "augment": {"crop": 1, "flip": True, "removal": 0.0},
+}
+
+
+def trained(config: dict, seed: int = 0) -> nn.Module:
+    """A network whose batch norms hold statistics of their own, so that folding them can go wrong."""
+    torch.manual_seed(seed)
+    model = build_model(config, TASK)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+            nn.init.normal_(module.bias)
+            module.momentum = None  # the statistics of the one batch below, and nothing of the initial ones
+    model.train()
+    model(torch.rand(64, 3, 8, 8))
+    return model.eval().requires_grad_(False)
+
+
+def image_set(n: int = 20) -> ImageSet:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    return ImageSet(images, torch.arange(n) % 3, torch.arange(n), ("a", "b", "c"))
+
+
+def test_contenders_run_in_turns_and_the_first_round_is_not_measured():
+    ran, clock = [], itertools.count(0.0, 0.5)  # every run takes half a second
+
+    def contender(name: str, images: int) -> Contender:
+        return Contender(name, lambda: ran.append(name) or images)
+
+    told = []
+    rates = interleave([contender("x", 10), contender("y", 30)], 2, CPU, told.append, lambda: next(clock))
+    assert ran == told == ["x", "y"] * 3
+    # Runs of the first round read the clock once, at their start; the measured ones twice: 10 and 30 images in 0.5 s.
+    assert rates.to_dict("list") == {"x": [20.0, 20.0], "y": [60.0, 60.0]}
+
+
+def test_tables_by_hand():
+    rates = pd.DataFrame({"x": [10.0, 20.0, 60.0], "y": [10.0, 40.0, 20.0]})
+    speeds = rate_table(rates)
+    assert speeds.to_dict("list") == {
+        "contender": ["x", "y"],
+        "images_per_second": [20.0, 20.0],
+        "low": [10.0, 10.0],
+        "high": [60.0, 40.0],
+        "rounds": [3, 3],
+    }
+    comparisons = [
+        Comparison("kept", "x", "y", ">=", 1.0),
+        Comparison("broken", "x", "y", ">=", 1.01),
+        Comparison("kept from below", "x", "y", "<=", 1.0),
+        Comparison("broken from below", "x", "y", "<=", 0.99),
+        Comparison("alone", "x", "y"),
+        Comparison("absent", "x", "z", ">=", 1.0),
+    ]
+    ratios = ratio_table(rates, comparisons)
+    # Round by round 1, 0.5 and 3: the median is taken of the ratios, not the ratio of the medians' rounds.
+    assert ratios.ratio.tolist() == [1.0] * 5
+    assert ratios.low.tolist() == [0.5] * 5
+    assert ratios.high.tolist() == [3.0] * 5
+    assert ratios.met.tolist() == [True, False, True, False, None]
+    assert "absent" not in ratios.comparison.tolist()
+
+
+def test_training_contenders_learn_from_every_image_and_leave_the_model_alone():
+    torch.manual_seed(0)
+    model = build_model(FA, TASK)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    contenders, notes = training.training_contenders(model, image_set(20), RECIPE, torch.zeros(3), workers=0)
+    names = [contender.name for contender in contenders]
+    assert names[:3] == ["fa-repro train", "bare step", "usual loop"]
+    assert {"bare step, fp32 contiguous", "bare step, fp32 channels_last"} <= set(names)
+    assert bool(notes) == ("bare step, bf16 contiguous" not in names)
+    assert [contender.run() for contender in contenders[:3]] == [16, 16, 16]  # 2 whole batches of 8 out of 20
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_the_usual_loop_shows_every_image_once_as_the_trainer_has_them(monkeypatch):
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, images):
+            seen.append(images.clone())
+            return self.layer(images.mean((2, 3)))
+
+    data = image_set(16)
+    recipe = RECIPE | {"augment": {"crop": 0, "flip": False, "removal": 0.0}}
+    contender = training._usual_loop(Watched(), data, recipe, workers=0)
+    assert contender.run() == 16
+    shown = {tuple(image.flatten().tolist()) for image in torch.cat(seen)}
+    assert shown == {tuple(image.flatten().tolist()) for image in data.images.float() / 255}
+
+
+@pytest.mark.parametrize("config", [FA, RESNET])
+def test_explanation_contenders_do_their_work(config):
+    model = trained(config)
+    images = image_set(6).images.float() / 255
+    context = Context(colour=torch.tensor([0.5, 0.4, 0.3]), batch_size=4, repeats=1)
+    contenders, _ = explanation.explanation_contenders(model, images, context, few=3)
+    ran = {contender.name: contender.run() for contender in contenders}
+    assert ran["prediction"] == ran["grad_cam"] == 6
+    assert ran["occlusion"] == ran["permutation"] == 3
+    assert ("prediction + feature_map" in ran) == (config is FA)
+
+
+@pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
+def test_prediction_and_map_from_one_pass_are_those_of_two(upsampling):
+    model = trained(FA)
+    images = image_set(5).images.float() / 255
+    with torch.inference_mode():
+        logits = model(images)
+    context = Context(upsampling=upsampling)
+    for joint, method in ((predict_with_feature_map, feature_map), (predict_with_depth_map, depth_map)):
+        explained = joint(model, images, upsampling)
+        assert torch.allclose(explained.logits, logits, rtol=1e-5, atol=1e-6)
+        expected = method(model, images, logits.argmax(1).clone(), context)
+        assert torch.allclose(explained.maps, expected, rtol=1e-5, atol=1e-6)
+        others = method(model, images, (logits.argmax(1) + 1) % 3, context)
+        assert not torch.allclose(explained.maps, others, rtol=1e-3)
+
+
+@pytest.mark.parametrize("config", [FA, RESNET, FA | {"name": "fa_cnn_linear_head", "head": "linear"}])
+def test_a_folded_network_has_no_batch_norm_and_the_same_logits(config):
+    model = trained(config)
+    images = torch.rand(7, 3, 8, 8)
+    folded = fold_batch_norm(model)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    with torch.inference_mode():
+        expected = model(images)
+        assert torch.allclose(folded(images), expected, rtol=1e-5, atol=1e-5)
+        reader = Reader(model, images)
+        assert torch.allclose(reader(images), expected, rtol=1e-5, atol=1e-5)
+        # The negative control: statistics that were not folded in show.
+        plain = build_model(config, TASK)
+        plain.load_state_dict(model.state_dict())
+        for module in plain.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+        assert not torch.allclose(plain.eval()(images), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_that_cannot_be_traced_is_read_as_it_is():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = trained(RESNET)
+
+        def forward(self, images):
+            return self.net(images) if images.sum() > 0 else -self.net(images)
+
+    model = Branching().eval()
+    images = torch.rand(4, 3, 8, 8)
+    with torch.inference_mode():
+        assert torch.allclose(Reader(model, images)(images), model(images), rtol=1e-5, atol=1e-5)
+
+
+TINY_RUN = ("n_images=16", "rounds=1", "workers=0", "trainer.batch_size=8", "device=cpu")
+
+
+def test_training_speed_from_fresh_weights(cli, tiny, tmp_path):
+    words = [w for w in tiny if not w.startswith("trainer.")]
+    answer = cli("benchmark-speed", "data=shapes", "model=fa_cnn", *words, *TINY_RUN, f"results={tmp_path}", "name=t")
+    assert answer.code == 0, answer.err
+    folder = tmp_path / "benchmark-speed" / "t"
+    ratios = pd.read_csv(folder / "ratios.csv")
+    assert ratios.above.tolist() == ["fa-repro train"] * 2
+    assert ratios.below.tolist() == ["bare step", "usual loop"]
+    rounds = pd.read_csv(folder / "rounds.csv")
+    assert len(rounds) == 1
+    assert ratios.ratio[0] == pytest.approx(rounds["fa-repro train"][0] / rounds["bare step"][0], rel=1e-4)
+    assert (folder / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert "usual loop" in (folder / "summary.md").read_text() and "usual loop" in answer.out
+    again = cli("benchmark-speed", "data=shapes", "model=fa_cnn", *words, *TINY_RUN, f"results={tmp_path}", "name=t")
+    assert again.code == 0 and "already finished" in again.out
+
+
+def test_explanation_speed_of_a_checkpoint(cli, trained, tmp_path):
+    words = ("what=explanation", f"checkpoint={trained / 'checkpoint.pt'}", "n_patched=1", "repeats=1")
+    answer = cli("benchmark-speed", *words, *TINY_RUN, f"results={tmp_path}", "name=e")
+    assert answer.code == 0, answer.err
+    speeds = pd.read_csv(tmp_path / "benchmark-speed" / "e" / "speed.csv")
+    assert {"prediction", "prediction + feature_map", "grad_cam", "occlusion"} <= set(speeds.contender)
+    assert (speeds.low <= speeds.images_per_second).all() and (speeds.images_per_second > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("what=nothing",), "what=nothing: must be one of training"),
+        ((), "needs checkpoint=PATH, or model=NAME and data=NAME"),
+        (("checkpoint=absent.pt",), "absent.pt: no such file"),
+        (("checkpoint=absent.pt", "model=fa_cnn"), "contradict"),
+        (("rounds=0",), "rounds=0: must be 1 or more"),
+    ],
+)
+def test_bad_words_cost_a_line(cli, tmp_path, words, message):
+    answer = cli("benchmark-speed", *words, f"results={tmp_path}")
+    assert answer.code == 2
+    assert message in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())

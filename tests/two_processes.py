@@ -1,0 +1,110 @@
+"""Run by torchrun from test_distributed.py: the same training in one process and shared by all of them."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from fa_repro.data import ImageSet
+from fa_repro.models import Task, build_model
+from fa_repro.training import Trainer, World, evaluate, joined
+
+STEPS = 20
+MODEL = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
+RECIPE = {
+    "epochs": 3,
+    "batch_size": 16,
+    "optimizer": "adamw",
+    "lr": 0.003,
+    "weight_decay": 0.05,
+    "momentum": 0.9,
+    "schedule": "onecycle",
+    "warmup": 0.25,
+    "label_smoothing": 0.1,
+    "precision": "fp32",
+    "memory_format": "contiguous",
+    "augment": {"crop": 1, "flip": True, "removal": 0.5},
+}
+
+
+class FrozenNorm(nn.BatchNorm2d):
+    """Batch norm by its running statistics, in training too: statistics of a share are not those of the batch."""
+
+    def train(self, mode: bool = True):
+        return super().train(False)
+
+
+def freeze(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, FrozenNorm(child.num_features).eval())
+        else:
+            freeze(child)
+
+
+def trainer(world: World, frozen: bool) -> Trainer:
+    generator = torch.Generator().manual_seed(5)
+    n = 16 * STEPS + 3
+    images = torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    data = ImageSet(images, torch.arange(n) % 3, torch.arange(n), ("a", "b", "c"))
+    torch.manual_seed(world.rank)  # rank 0's weights must win
+    model = build_model(MODEL, Task(3, 3, 8, [0.5] * 3, [0.2] * 3))
+    if frozen:
+        freeze(model)
+    return Trainer(model, data, data.select(torch.arange(0, n, 2)), RECIPE, torch.full((3,), 0.5), 0, world)
+
+
+def losses(run: Trainer) -> list[float]:
+    """Every step's loss over the whole batch, in the first epoch."""
+    seen = []
+    step = run.step
+
+    def watched(images, labels):
+        loss = step(images, labels)
+        seen.append(run.world.sum(loss).item() / run.world.size)
+        return loss
+
+    run.step = watched  # type: ignore[method-assign]
+    run.history.append(run.epoch(1))
+    run.step = step  # type: ignore[method-assign]
+    return seen
+
+
+def main(folder: Path) -> None:
+    with joined(torch.device("cpu")) as world:
+        assert world.size == 2
+        together = trainer(world, frozen=True)
+        found = {"together": losses(together), "history": together.history}
+        # Stopped here and gone on with: rank 1 gets what rank 0 wrote.
+        if world.leads:
+            torch.save(together.state(), folder / "state.pt")
+        world.wait()
+        resumed = trainer(world, frozen=True)
+        resumed.restore(torch.load(folder / "state.pt", weights_only=True))
+        together.fit(lambda: None)
+        resumed.fit(lambda: None)
+        found["resumed_equal"] = all(
+            torch.equal(a, b) for a, b in zip(together.model.parameters(), resumed.model.parameters(), strict=True)
+        )
+        # Without freezing, the ranks' running statistics differ until they follow rank 0's.
+        normal = trainer(world, frozen=False)
+        normal.epoch(1)
+        mine = torch.cat([buffer.flatten().float() for buffer in normal.model.buffers()])
+        gathered = [torch.empty_like(mine) for _ in range(2)]
+        dist.all_gather(gathered, mine)
+        found["buffers_equal"] = torch.equal(*gathered)
+        score = evaluate(normal.model, normal.val, world=world)
+        if world.leads:
+            alone = trainer(World(), frozen=True)
+            found["alone"], found["history_alone"] = losses(alone), alone.history
+            unfrozen = trainer(World(), frozen=False)
+            found["unfrozen_alone"] = losses(unfrozen)
+            found["score"], found["score_alone"] = score, evaluate(normal.model, normal.val)
+            (folder / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
