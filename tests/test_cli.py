@@ -24,6 +24,7 @@ SUBCOMMANDS = (
     "benchmark-removal",
     "benchmark-sanity",
     "benchmark-localization",
+    "benchmark-speed",
     "report",
 )
 
@@ -117,7 +118,7 @@ def test_each_subcommand_has_help_with_its_keys(cli, workplace, command, flag):
     code, out, err = cli(command, flag)
     assert (code, err) == (0, "")
     assert "results: results" in out
-    assert bool(re.search("^trainer:$", out, re.MULTILINE)) == (command == "train")
+    assert bool(re.search("^trainer:$", out, re.MULTILINE)) == (command in ("train", "benchmark-speed"))
     assert bool(re.search("^checkpoint: null$", out, re.MULTILINE)) == (command not in ("train", "report"))
     assert list(workplace.iterdir()) == []
 

@@ -224,7 +224,7 @@ def test_training_speed_from_fresh_weights(cli, tiny, tmp_path):
 
 
 def test_explanation_speed_of_a_checkpoint(cli, trained, tmp_path):
-    words = ("what=explanation", f"checkpoint={trained / 'checkpoint.pt'}", "n_patched=1", "repeats=1")
+    words = ("what=explanation", f"checkpoint={trained / 'checkpoint.pt'}", "n_patched=2", "repeats=1")
     answer = cli("benchmark-speed", *words, *TINY_RUN, f"results={tmp_path}", "name=e")
     assert answer.code == 0, answer.err
     speeds = pd.read_csv(tmp_path / "benchmark-speed" / "e" / "speed.csv")

@@ -338,7 +338,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "score": _one_of("logit", "probability"),
     "n_images": _at_least(1),
     "fractions": _ASCENDING,
-    "n_patched": _at_least(1),
+    "n_patched": _at_least(2),
     "what": _one_of("training", "explanation"),
     "rounds": _at_least(1),
     "workers": _at_least(0),
