@@ -11,7 +11,6 @@ from fa_repro.attribution import Context, depth_map, feature_map
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.data import ImageSet
 from fa_repro.models import Task, build_model
-from fa_repro.removal.reader import Reader, fold_batch_norm
 from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, training
 
 CPU = torch.device("cpu")
@@ -165,42 +164,6 @@ def test_prediction_and_map_from_one_pass_are_those_of_two(upsampling):
         assert torch.allclose(explained.maps, expected, rtol=1e-5, atol=1e-6)
         others = method(model, images, (logits.argmax(1) + 1) % 3, context)
         assert not torch.allclose(explained.maps, others, rtol=1e-3)
-
-
-@pytest.mark.parametrize("config", [FA, RESNET, FA | {"name": "fa_cnn_linear_head", "head": "linear"}])
-def test_a_folded_network_has_no_batch_norm_and_the_same_logits(config):
-    model = trained(config)
-    images = torch.rand(7, 3, 8, 8)
-    folded = fold_batch_norm(model)
-    assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
-    with torch.inference_mode():
-        expected = model(images)
-        assert torch.allclose(folded(images), expected, rtol=1e-5, atol=1e-5)
-        reader = Reader(model, images)
-        assert torch.allclose(reader(images), expected, rtol=1e-5, atol=1e-5)
-        # The negative control: statistics that were not folded in show.
-        plain = build_model(config, TASK)
-        plain.load_state_dict(model.state_dict())
-        for module in plain.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_running_stats()
-        assert not torch.allclose(plain.eval()(images), expected, rtol=1e-3, atol=1e-3)
-
-
-def test_a_network_that_cannot_be_traced_is_read_as_it_is():
-    class Branching(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = trained(RESNET)
-
-        def forward(self, images):
-            return self.net(images) if images.sum() > 0 else -self.net(images)
-
-    model = Branching().eval()
-    images = torch.rand(4, 3, 8, 8)
-    with torch.inference_mode():
-        assert torch.allclose(Reader(model, images)(images), model(images), rtol=1e-5, atol=1e-5)
 
 
 TINY_RUN = ("n_images=16", "rounds=1", "workers=0", "trainer.batch_size=8", "device=cpu")
