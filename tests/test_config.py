@@ -267,6 +267,10 @@ EDGES = [
     ("n_steps", 1, 0),
     ("n_samples", 1, 0),
     ("bootstrap", 100, 99),
+    ("what", "training", "learning"),
+    ("n_patched", 2, 1),
+    ("rounds", 1, 0),
+    ("workers", 0, -1),
     ("batch_size", 1, 0),
 ]
 
