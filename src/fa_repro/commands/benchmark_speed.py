@@ -74,7 +74,7 @@ def run(cfg: DictConfig) -> int:
     return 0
 
 
-def _open(cfg: DictConfig, config: dict[str, Any], split: str) -> tuple[torch.nn.Module, str, ImageSet, RunDir]:
+def _open(cfg: DictConfig, config: dict[Any, Any], split: str) -> tuple[torch.nn.Module, str, ImageSet, RunDir]:
     """Return the model, what it is in words, the split's images and the run directory."""
     if cfg.checkpoint is not None:
         if cfg.model.name != "from_checkpoint":
@@ -118,9 +118,9 @@ def _page(title: str, conditions: str, speeds: pd.DataFrame, ratios: pd.DataFram
         lines.append(f"| {line.comparison} | {line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}] | {limit} | {kept} |")
     parts.append("\n".join(lines))
     lines = ["| | images/s, median [range] |", "| --- | --- |"]
-    for line in speeds.itertuples():
-        middle, low, high = (_digits(rate) for rate in (line.images_per_second, line.low, line.high))
-        lines.append(f"| {line.contender} | {middle} [{low}, {high}] |")
+    for _, row in speeds.iterrows():
+        middle, low, high = (_digits(float(row[name])) for name in ("images_per_second", "low", "high"))
+        lines.append(f"| {row.contender} | {middle} [{low}, {high}] |")
     parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
