@@ -27,8 +27,8 @@ reproduce-all: $(READY) ## train, verify and benchmark five networks, and report
 report: $(READY) ## gather everything under results/ into results/REPORT.md
 	$(BIN)/fa-repro report
 
-test: $(READY) ## all tests
-	$(BIN)/python -m pytest
+test: $(READY) ## all tests, in two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
