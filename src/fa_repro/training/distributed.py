@@ -80,7 +80,9 @@ def joined(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    world = World(dist.get_rank(), dist.get_world_size())
     try:
-        yield World(dist.get_rank(), dist.get_world_size())
+        yield world
+        world.wait()  # one that leaves early takes the connections of the others with it, and is aborted for it
     finally:
         dist.destroy_process_group()
