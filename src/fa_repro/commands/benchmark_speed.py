@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from fa_repro.attribution import Context
-from fa_repro.checkpoint import load_checkpoint, merge_data
+from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data, stratified
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
@@ -96,13 +96,8 @@ def _open(cfg: DictConfig, config: dict[Any, Any], split: str) -> tuple[torch.nn
         torch.manual_seed(cfg.seed)
         model = build_model(config["model"], Task(len(data.classes), channels, size, *data.statistics()))
     else:
-        model, task = checkpoint.build(), Task(**checkpoint.task)
-        if (channels, size, len(data.classes)) != (task.in_channels, task.image_size, task.n_classes):
-            raise InputError(
-                f"the model takes {task.in_channels}x{task.image_size}x{task.image_size} images of {task.n_classes} "
-                f"classes, the data set has {channels}x{size}x{size} and {len(data.classes)}. "
-                f"Give the data set it was trained on."
-            )
+        check_images(checkpoint, data)
+        model = checkpoint.build()
     return model, f"{name} on {data_label(data_config)}", data, rundir
 
 
