@@ -12,7 +12,16 @@ from fa_repro.models import Task, build_model
 
 METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
 FA_CNN = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
-FA_CNN |= {"blocks": [1, 1], "hidden": [4, 4], "kernels": [3], "scale": 10.0, "learn_scale": True}
+FA_CNN |= {
+    "blocks": [1, 1],
+    "hidden": [4, 4],
+    "pool": [1, 2],
+    "units": [0, 0],
+    "shrink": [1, 1],
+    "kernels": [3],
+    "scale": 10.0,
+    "learn_scale": True,
+}
 RESNET = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
 QUICK = ["n_images=16", "bootstrap=100", "repeats=1", "confidence=0", "mosaics=3", "device=cpu"]
 COLUMNS = "measure,method,value,low,high,minus_reference,minus_reference_low,minus_reference_high,won,chance,degenerate"

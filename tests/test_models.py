@@ -12,6 +12,7 @@ from fa_repro.models import FeatureAlignCNN, LinearHeadCNN, Task, build_model
 from fa_repro.models.gap_head import GAPHead, class_maps
 from fa_repro.models.normalization import Normalize
 from fa_repro.models.resnet18 import ResNet18
+from fa_repro.models.branch import Branch, ResidualUnit
 from fa_repro.models.skip_connection import SkipBlock, mixture
 from fa_repro.models.tile_stem import TileStem
 
@@ -24,6 +25,9 @@ FA = {
     "unshuffle": 2,
     "blocks": [1, 1],
     "hidden": [4, 4],
+    "pool": [1, 2],
+    "units": [0, 0],
+    "shrink": [1, 1],
     "kernels": [3, 3],
     "scale": 10.0,
     "learn_scale": True,
@@ -123,14 +127,13 @@ def test_pixels_term_is_equal_for_all_classes_only_with_balanced_planes(maps_per
     ],
 )
 def test_block_mixes_maps_and_branch(kind, alpha, expected):
-    block = SkipBlock(2, 1, [1], mixture(kind, alpha)).double()
-    block.branch = Constant(torch.tensor([3.0, 5.0]).view(1, 2, 1, 1))
+    block = SkipBlock(Constant(torch.tensor([3.0, 5.0]).view(1, 2, 1, 1)), mixture(kind, alpha))
     maps = torch.tensor([1.0, 2.0], dtype=torch.float64).view(1, 2, 1, 1)
     assert block(maps).flatten().tolist() == pytest.approx(expected, rel=1e-15)
 
 
 def test_block_does_not_change_its_input():
-    block = SkipBlock(2, 3, [3, 3], mixture("undamped", 0.5)).eval()
+    block = SkipBlock(Branch(2, 3, [3, 3]), mixture("undamped", 0.5)).eval()
     maps = noise(1, 2, 4, 4)
     before = maps.clone()
     block(maps)
@@ -138,24 +141,70 @@ def test_block_does_not_change_its_input():
 
 
 def test_block_keeps_the_dtype_when_autocast_left_the_branch_in_bf16():
-    block = SkipBlock(2, 1, [1], mixture("damped", 0.5))
+    block = SkipBlock(Branch(2, 1, [1]), mixture("damped", 0.5))
     maps = torch.ones(1, 2, 1, 1)
     assert block.combine(maps, maps.bfloat16() * 3).tolist() == (maps * 2).tolist()
 
 
 def test_branch_is_convolution_norm_relu_for_each_kernel():
-    block = with_random_norms(SkipBlock(4, 6, [3, 1, 5], mixture("damped", 0.5))).eval().double()
-    convs = [layer for layer in block.branch if isinstance(layer, nn.Conv2d)]
+    block = with_random_norms(SkipBlock(Branch(4, 6, [3, 1, 5]), mixture("damped", 0.5))).eval().double()
+    convs = [layer for layer in block.branch.layers if isinstance(layer, nn.Conv2d)]
     assert [(c.in_channels, c.out_channels, c.kernel_size[0]) for c in convs] == [(4, 6, 3), (6, 6, 1), (6, 4, 5)]
     maps = noise(2, 4, 5, 5).double()
     expected = maps
-    for conv, norm in zip(block.branch[0::3], block.branch[1::3], strict=True):
+    for conv, norm in zip(block.branch.layers[0::3], block.branch.layers[1::3], strict=True):
         out = nn.functional.conv2d(expected, conv.weight, padding=conv.kernel_size[0] // 2)
         view = (1, -1, 1, 1)
         out = (out - norm.running_mean.view(view)) / (norm.running_var.view(view) + norm.eps).sqrt()
         expected = (out * norm.weight.view(view) + norm.bias.view(view)).clamp_min(0)
     assert torch.allclose(block.branch(maps), expected, rtol=1e-12, atol=1e-12)
     assert torch.allclose(block(maps), (maps + expected) / 2, rtol=1e-12, atol=1e-12)
+
+
+def test_residual_unit_by_hand():
+    unit = with_random_norms(ResidualUnit(3)).eval().double()
+    maps = noise(2, 3, 5, 5).double()
+    first, norm, _, second = unit.inside
+    inside = norm(nn.functional.conv2d(maps, first.weight, padding=1)).clamp_min(0)
+    expected = (maps + unit.norm(nn.functional.conv2d(inside, second.weight, padding=1))).clamp_min(0)
+    assert torch.allclose(unit(maps), expected, rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(unit(maps), (maps + inside).clamp_min(0))
+
+
+def test_branch_puts_its_units_after_the_first_convolution():
+    branch = Branch(4, 6, [3, 1], units=2)
+    assert [type(layer).__name__ for layer in branch.layers] == [
+        *("Conv2d", "BatchNorm2d", "ReLU"),
+        *("ResidualUnit", "ResidualUnit"),
+        *("Conv2d", "BatchNorm2d", "ReLU"),
+    ]
+
+
+def test_a_shrinking_branch_works_on_pooled_maps_and_gives_blocks_of_equal_values():
+    branch = with_random_norms(Branch(4, 6, [3, 1], units=1, shrink=2)).eval().double()
+    maps = noise(2, 4, 8, 8).double()
+    pooled = (maps[..., 0::2, 0::2] + maps[..., 0::2, 1::2] + maps[..., 1::2, 0::2] + maps[..., 1::2, 1::2]) / 4
+    inside = branch.layers(pooled)
+    out = branch(maps)
+    assert out.shape == maps.shape
+    for dy in (0, 1):
+        for dx in (0, 1):
+            assert torch.equal(out[..., dy::2, dx::2], inside)
+    assert torch.allclose(out.mean((2, 3)), inside.mean((2, 3)), rtol=1e-12)
+
+
+def test_the_first_branch_reads_one_copy_of_the_tiled_planes():
+    model = with_random_norms(fa_cnn(maps_per_class=6, unshuffle=1)).double()
+    first = model.stages[0][0].branch
+    assert (first.reads, first.layers[0].in_channels) == (3, 3)
+    assert model.stages[1][0].branch.reads == model.channels
+    images = noise(2, 3, 8, 8).double()
+    assert torch.equal(first(model.stem(images)), first.layers(images))
+    # Reading every copy is the same function: the weights of a plane's copies add up.
+    every = Branch(model.channels, 4, [3, 3])
+    share = first.layers[0].weight.repeat(1, model.channels // 3, 1, 1) / (model.channels // 3)
+    every.load_state_dict(first.state_dict() | {"layers.0.weight": share})
+    assert torch.allclose(every.eval().double()(model.stem(images)), first(model.stem(images)), rtol=1e-5, atol=1e-6)
 
 
 def test_features_pool_between_stages_and_nowhere_else():
@@ -189,7 +238,7 @@ def test_feature_maps_of_images_are_not_negative(skip):
     # Without the branch's last ReLU they would be.
     for stage in model.stages:
         for block in stage:
-            block.branch[-1] = nn.Identity()
+            block.branch.layers[-1] = nn.Identity()
     assert min(layer.after.min() for layer in model.trace(noise(4, 3, 8, 8))) < 0
 
 
@@ -364,10 +413,20 @@ def test_image_size_that_down_sampling_does_not_divide_is_refused(config, size):
 
 @pytest.mark.parametrize("blocks", [[1], [1, 1, 1]])
 @pytest.mark.parametrize("head", ["gap", "linear"])
-def test_blocks_and_hidden_of_unequal_length_are_refused(blocks, head):
+@pytest.mark.parametrize("key", ["hidden", "pool", "units", "shrink"])
+def test_lists_of_unequal_length_are_refused(key, blocks, head):
+    fitting = {other: [1] * len(blocks) for other in ("hidden", "pool", "units", "shrink")}
+    config = FA | fitting | {"blocks": blocks, "head": head}
+    build_model(config, task())
     with pytest.raises(InputError) as refused:
-        build_model(FA | {"blocks": blocks, "head": head}, task())
-    assert "model.hidden" in one_line(refused)
+        build_model(config | {key: [1, 1]}, task())
+    assert f"model.{key}" in one_line(refused)
+
+
+def test_units_without_two_convolutions_to_stand_between_are_refused():
+    with pytest.raises(InputError) as refused:
+        build_model(FA | {"kernels": [3], "units": [0, 1]}, task())
+    assert "model.units" in one_line(refused)
 
 
 def test_blocks_and_widths_of_unequal_length_are_refused():

@@ -16,7 +16,16 @@ from fa_repro.sanity.cascade import INTACT, Cascade
 from fa_repro.sanity.summary import COLUMNS, notes, sanity_table
 
 FA_CNN = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
-FA_CNN |= {"blocks": [1, 2], "hidden": [4, 4], "kernels": [3, 3], "scale": 10.0, "learn_scale": True}
+FA_CNN |= {
+    "blocks": [1, 2],
+    "hidden": [4, 4],
+    "pool": [1, 2],
+    "units": [0, 0],
+    "shrink": [1, 1],
+    "kernels": [3, 3],
+    "scale": 10.0,
+    "learn_scale": True,
+}
 RESNET = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -116,7 +125,7 @@ def test_a_normalisation_goes_with_the_layer_before_it():
     assert by_name["body.early.0"] == ("body.early.0", "norm")
     assert by_name["head"] == ("head",)
     block = layers(network(FA_CNN), IMAGES[:1])[0]
-    assert block.modules == tuple(f"stages.1.1.branch.{i}" for i in (0, 1, 3, 4))
+    assert block.modules == tuple(f"stages.1.1.branch.layers.{i}" for i in (0, 1, 3, 4))
 
 
 def test_weights_of_no_layer_are_named():

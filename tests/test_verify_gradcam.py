@@ -13,7 +13,14 @@ from fa_repro.data.shapes import CLASSES
 from fa_repro.models import Task, build_model
 
 SHAPES = ("data=shapes", "data.n_train=40", "data.n_test=20")
-TINY = ("model=fa_cnn", "model.blocks=[1,1]", "model.hidden=[4,4]")
+TINY = (
+    "model=fa_cnn",
+    "model.blocks=[1,1]",
+    "model.hidden=[4,4]",
+    "model.pool=[1,2]",
+    "model.units=[0,0]",
+    "model.shrink=[1,1]",
+)
 IDENTITY = "model,target,dtype,reference,images,maps,max_abs_error,max_rel_error,tolerance,holds"
 MORPHING = "layer,alpha,relative_change,bound,cosine_to_previous,cosine_to_last,holds"
 DECOMPOSITION = "dtype,part,mean_over_classes,share_of_logit,max_abs_error,max_rel_error,tolerance,holds"

@@ -57,7 +57,10 @@ class FACNNConfig(ModelConfig):
     maps_per_class: int = MISSING
     unshuffle: int = MISSING
     blocks: list[int] = MISSING
+    pool: list[int] = MISSING
     hidden: list[int] = MISSING
+    units: list[int] = MISSING
+    shrink: list[int] = MISSING
     kernels: list[int] = MISSING
     scale: float = MISSING
     learn_scale: bool = MISSING
@@ -309,7 +312,10 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "model.maps_per_class": _at_least(1),
     "model.unshuffle": _at_least(1),
     "model.blocks": _each(_at_least(1)),
+    "model.pool": _each(_at_least(1)),
     "model.hidden": _each(_at_least(1)),
+    "model.units": _each(_at_least(0)),
+    "model.shrink": _each(_at_least(1)),
     "model.kernels": _each(_ODD),
     "model.scale": _POSITIVE,
     "model.widths": _each(_at_least(1)),

@@ -65,9 +65,13 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
 
 
 def _feature_align(config: Mapping[str, Any], task: Task) -> nn.Module:
-    if len(config["blocks"]) != len(config["hidden"]):
-        raise InputError("model.blocks and model.hidden must have one entry for each stage, the same number.")
-    keys = ("maps_per_class", "unshuffle", "blocks", "hidden", "kernels", "skip", "alpha")
+    per_stage = ("blocks", "pool", "hidden", "units", "shrink")
+    for key in per_stage[1:]:
+        if len(config[key]) != len(config["blocks"]):
+            raise InputError(f"model.blocks and model.{key} must have one entry for each stage, the same number.")
+    if len(config["kernels"]) == 1 and any(config["units"]):
+        raise InputError("model.units: residual units stand between two convolutions; give model.kernels two entries.")
+    keys = (*per_stage, "maps_per_class", "unshuffle", "kernels", "skip", "alpha")
     backbone = {key: config[key] for key in keys}
     backbone |= {"n_classes": task.n_classes, "in_channels": task.in_channels}
     if config["head"] == "linear":

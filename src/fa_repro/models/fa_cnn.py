@@ -4,12 +4,14 @@ Channels k*m ... k*m + m - 1 belong to class k at every depth: the stem tiles th
 carry them on, average pooling shrinks them one by one, and the head averages them.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fa_repro.models.branch import Branch
 from fa_repro.models.gap_head import GAPHead, class_maps
 from fa_repro.models.skip_connection import Mixture, SkipBlock, mixture
 from fa_repro.models.tile_stem import TileStem
@@ -56,47 +58,58 @@ class FeatureAlignBackbone(nn.Module):
         maps_per_class: int,
         unshuffle: int,
         blocks: Sequence[int],
+        pool: Sequence[int],
         hidden: Sequence[int],
+        units: Sequence[int],
+        shrink: Sequence[int],
         kernels: Sequence[int],
         skip: str,
         alpha: float,
     ) -> None:
+        """Build; the lists but ``kernels`` have an entry for each stage, and ``configs/model/fa_cnn.yaml`` explains them."""
         super().__init__()
         self.n_classes = n_classes
         channels = n_classes * maps_per_class
         self.channels = channels
-        # The last feature maps are a `unshuffle * 2^(stages-1)`th of the image's side.
-        self.down_sampling = unshuffle * 2 ** (len(blocks) - 1)
         self.stem = TileStem(in_channels, channels, unshuffle)
+        self.pool = list(pool)
+        sides = [unshuffle * math.prod(pool[: i + 1]) for i in range(len(pool))]
+        # What the image's side must be a multiple of, for every pooling to come out even.
+        self.down_sampling = math.lcm(*(side * inside for side, inside in zip(sides, shrink, strict=True)))
         mix = mixture(skip, alpha)
-        self.stages = nn.ModuleList(
-            nn.ModuleList(SkipBlock(channels, width, kernels, mix) for _ in range(count))
-            for count, width in zip(blocks, hidden, strict=True)
-        )
+        self.stages = nn.ModuleList()
+        for i, count in enumerate(blocks):
+            stage = nn.ModuleList()
+            for _ in range(count):
+                # The stem's maps repeat the pixel planes: one copy of each holds all that the first branch can learn from.
+                reads = self.stem.distinct if i == 0 and len(stage) == 0 and pool[0] == 1 else channels
+                branch = Branch(channels, hidden[i], kernels, units=units[i], shrink=shrink[i], reads=reads)
+                stage.append(SkipBlock(branch, mix))
+            self.stages.append(stage)
 
     @property
     def last_feature_layer(self) -> nn.Module:
         """The module whose output is the last feature maps: what Grad-CAM looks at."""
         return self.stages[-1][-1]  # type: ignore[index]
 
-    def _blocks(self) -> Iterator[tuple[str, bool, SkipBlock]]:
-        """Every block in order: its name, whether 2x2 average pooling comes before it, the block."""
+    def _blocks(self) -> Iterator[tuple[str, int, SkipBlock]]:
+        """Every block in order: its name, the side of the average pooling before it (1: none), the block."""
         for i, stage in enumerate(self.stages):
             for j, block in enumerate(cast(Iterable[SkipBlock], stage)):
-                yield f"stage{i + 1}.block{j + 1}", i > 0 and j == 0, block
+                yield f"stage{i + 1}.block{j + 1}", self.pool[i] if j == 0 else 1, block
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to the last feature maps (N,C,h,w)."""
         maps = self.stem(images)
         for _, pool, block in self._blocks():
-            maps = block(F.avg_pool2d(maps, 2) if pool else maps)
+            maps = block(F.avg_pool2d(maps, pool) if pool > 1 else maps)
         return maps
 
     def trace(self, images: Tensor) -> Iterator[Layer]:
         """Yield every block's input, branch and output on images (N,I,H,W) in [0,1]."""
         maps = self.stem(images)
         for name, pool, block in self._blocks():
-            before = F.avg_pool2d(maps, 2) if pool else maps
+            before = F.avg_pool2d(maps, pool) if pool > 1 else maps
             branch = block.branch(before)
             maps = block.combine(before, branch)
             yield Layer(name, block.mix, before, branch, maps)

@@ -1,6 +1,5 @@
 """The block of the network: a branch F and the skip connection around it, dampened or, for the ablations, not."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,24 +22,16 @@ def mixture(kind: str, alpha: float) -> Mixture:
 
 
 class SkipBlock(nn.Module):
-    """``A -> skip * A + branch * F(A)``, F = (convolution, batch norm, ReLU) once for each kernel.
+    """``A -> skip * A + branch * F(A)``.
 
     The skip path is linear and works channel by channel: no norm, no activation, no 1x1 convolution, no max-pool. F
-    ends with a ReLU, so that non-negative feature maps stay non-negative. Inside, F may mix as it likes.
+    may mix as it likes, see `Branch`.
     """
 
-    def __init__(self, channels: int, hidden: int, kernels: Sequence[int], mix: Mixture) -> None:
+    def __init__(self, branch: nn.Module, mix: Mixture) -> None:
         super().__init__()
+        self.branch = branch
         self.mix = mix
-        widths = [channels, *[hidden] * (len(kernels) - 1), channels]
-        layers: list[nn.Module] = []
-        for before, after, kernel in zip(widths, widths[1:], kernels, strict=False):
-            layers += [
-                nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(inplace=True),
-            ]
-        self.branch = nn.Sequential(*layers)
 
     def combine(self, maps: Tensor, branch: Tensor) -> Tensor:
         """Return ``skip * maps + branch_weight * branch``, both (N,C,h,w)."""
