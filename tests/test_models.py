@@ -9,10 +9,10 @@ from torch import nn
 
 from fa_repro.errors import InputError
 from fa_repro.models import FeatureAlignCNN, LinearHeadCNN, Task, build_model
+from fa_repro.models.branch import Branch, ResidualUnit
 from fa_repro.models.gap_head import GAPHead, class_maps
 from fa_repro.models.normalization import Normalize
 from fa_repro.models.resnet18 import ResNet18
-from fa_repro.models.branch import Branch, ResidualUnit
 from fa_repro.models.skip_connection import SkipBlock, mixture
 from fa_repro.models.tile_stem import TileStem
 

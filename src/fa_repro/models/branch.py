@@ -1,4 +1,4 @@
-"""F, the branch of a block: free to mix channels, to be deep and to work at another resolution than its feature maps."""
+"""F, the branch of a block: free to mix channels, to be deep, and to work at another resolution than its maps."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class ResidualUnit(nn.Module):
 
 
 class Branch(nn.Module):
-    """(convolution, batch norm, ReLU) once for each kernel, residual units after the first, all on smaller maps if asked.
+    """(convolution, batch norm, ReLU) for each kernel, residual units after the first, on smaller maps if asked.
 
     It ends with a ReLU, so that non-negative feature maps stay non-negative; nearest-neighbour up-sampling keeps every
     channel's mean, so that the branch's share of a logit is what it was before (T3).

@@ -66,7 +66,7 @@ class FeatureAlignBackbone(nn.Module):
         skip: str,
         alpha: float,
     ) -> None:
-        """Build; the lists but ``kernels`` have an entry for each stage, and ``configs/model/fa_cnn.yaml`` explains them."""
+        """Build; lists but ``kernels`` have an entry for each stage; ``configs/model/fa_cnn.yaml`` explains them."""
         super().__init__()
         self.n_classes = n_classes
         channels = n_classes * maps_per_class
@@ -81,7 +81,7 @@ class FeatureAlignBackbone(nn.Module):
         for i, count in enumerate(blocks):
             stage = nn.ModuleList()
             for _ in range(count):
-                # The stem's maps repeat the pixel planes: one copy of each holds all that the first branch can learn from.
+                # The stem's maps repeat the pixel planes: one copy of each is all that the first branch can learn from.
                 reads = self.stem.distinct if i == 0 and len(stage) == 0 and pool[0] == 1 else channels
                 branch = Branch(channels, hidden[i], kernels, units=units[i], shrink=shrink[i], reads=reads)
                 stage.append(SkipBlock(branch, mix))
