@@ -220,8 +220,8 @@ def test_count_macs_by_hand():
 
 
 def test_count_macs_of_the_network_by_hand():
-    # 6 maps of 4x4 pixels, one 3x3 convolution from 6 to 6; stem, skip, pooling and head multiply no matrix.
-    assert count_macs(build_model(MODEL, TASK).eval(), torch.zeros(1, 3, 4, 4)) == 16 * 6 * 6 * 9
+    # One 3x3 convolution from 3 planes of 4x4 pixels to 6 maps; stem, skip, pooling and head multiply no matrix.
+    assert count_macs(build_model(MODEL, TASK).eval(), torch.zeros(1, 3, 4, 4)) == 16 * 3 * 6 * 9
 
 
 def test_a_training_has_a_row_for_each_epoch():

@@ -57,7 +57,16 @@ def answers(out):
 def checkpoint(path, n_classes=10, in_channels=3, names=CLASSES, **data):
     task = Task(n_classes, in_channels, 32, [0.5] * in_channels, [0.25] * in_channels)
     model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.25, "maps_per_class": 2, "unshuffle": 2}
-    model |= {"blocks": [2], "hidden": [4], "kernels": [3, 3], "scale": 5.0, "learn_scale": True}
+    model |= {
+        "blocks": [2],
+        "hidden": [4],
+        "pool": [1],
+        "units": [0],
+        "shrink": [1],
+        "kernels": [3, 3],
+        "scale": 5.0,
+        "learn_scale": True,
+    }
     torch.manual_seed(5)
     state = build_model(model, task).state_dict()
     shapes = {"name": "shapes", "root": None, "download": False, "n_train": 40, "n_test": 20, "image_size": 32}
