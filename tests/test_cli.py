@@ -399,6 +399,33 @@ def test_a_sweep_names_its_runs_after_what_was_swept_alone(cli, handler, workpla
     assert names == ["shapes-fa_cnn-seed0-trainer.lr=0.1", "shapes-fa_cnn-seed0-trainer.lr=0.2"]
 
 
+def test_a_sweep_that_a_config_holds_names_its_runs_too(cli, handler, workplace):
+    folder = workplace / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    sweep = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      trainer.lr: 0.1,0.2\n"
+    (folder / "rates.yaml").write_text(sweep)
+    handler.act = finish
+    code, _, err = cli("train", "-m", "--config-dir", str(workplace / "mine"), "experiment=rates")
+    assert (code, err) == (0, "")
+    names = sorted(path.name for path in workplace.glob("results/train/*"))
+    assert names == ["shapes-fa_cnn-seed0-trainer.lr=0.1", "shapes-fa_cnn-seed0-trainer.lr=0.2"]
+
+
+def test_a_launcher_that_is_not_installed_is_refused(cli, handler, workplace):
+    code, out, err = cli("train", "-m", "hydra/launcher=cluster", "seed=0,1")
+    assert (code, out, handler.jobs) == (2, "", [])
+    assert err.count("\n") == 1 and "fa-repro[cluster]" in err
+
+
+def test_a_failure_in_another_process_comes_home_as_an_exception(cli, handler, workplace, monkeypatch):
+    monkeypatch.setattr("fa_repro.cli._at_home", lambda: False)
+    handler.act = refuse_seed_0
+    code, _, err = cli("train", "-m", "seed=0,1")
+    assert code == 2
+    assert err.splitlines()[0] == "fa-repro: seed 0 has no images."
+    assert "exit code 2" in err.splitlines()[-1]
+
+
 def test_a_bad_config_in_a_sweep_costs_its_own_job_alone(cli, handler, workplace):
     code, out, err = cli("train", "-m", "model.alpha=2,0.5")
     assert code == 2

@@ -131,7 +131,10 @@ def _run(command: str, flags: list[str], overrides: list[str]) -> int:
     swept: set[str] = set()
 
     def job(cfg: DictConfig) -> None:
-        codes.append(_job(command, cfg, swept))
+        code = _job(command, cfg, swept)
+        codes.append(code)
+        if code >= 2 and not _at_home():  # elsewhere `codes` is a copy, and the launcher carries exceptions home
+            raise InputError(f"a job of the sweep ended with exit code {code}; its log says why.")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one line of ours says what is wrong
     sys.argv = [f"fa-repro {command}", *flags, *overrides]
@@ -147,6 +150,15 @@ def _run(command: str, flags: list[str], overrides: list[str]) -> int:
     if len(codes) > 1:
         print("\n".join(f"job {i}: {'done' if code == 0 else f'exit {code}'}" for i, code in enumerate(codes)))
     return max(codes, default=0)
+
+
+def _at_home() -> bool:
+    """Whether this job runs in the process that was called, and not where a launcher such as submitit sent it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.RUN or hydra.runtime.choices["hydra/launcher"] == "basic"
 
 
 def _job(command: str, cfg: Any, swept: set[str]) -> int:
@@ -170,7 +182,8 @@ def _job(command: str, cfg: Any, swept: set[str]) -> int:
             raise InputError(str(error).splitlines()[0]) from None
         config.check(cfg)
         if cfg.name is None and HydraConfig.get().mode == RunMode.MULTIRUN:
-            cfg.name = _sweep_name(cfg, swept, list(HydraConfig.get().overrides.task))
+            listed = HydraConfig.get().sweeper.get("params") or {}  # an experiment may hold a sweep of its own
+            cfg.name = _sweep_name(cfg, swept | set(listed), list(HydraConfig.get().overrides.task))
         handler = import_module(f"fa_repro.commands.{command.replace('-', '_')}")
         return int(handler.run(cfg))
     except InputError as error:
@@ -208,6 +221,8 @@ def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:
         group, _, option = found[1].rpartition("/")
         options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
         return f"{group}={option}: no such choice.{did_you_mean(option, options)} Choices: {', '.join(options)}."
+    if "hydra/launcher/submitit" in text:
+        return "hydra/launcher: submitit is not installed. Run pip install 'fa-repro[cluster]'."
     if found := re.search(r"full_key: (\S+)", text):
         return _wrong_value(found[1], text)
     return " ".join(text.split("Set the environment")[0].split())
