@@ -5,8 +5,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fa_repro.errors import InputError
+from fa_repro.plotting import png
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
+from fa_repro.reporting.search import FOLDER, draw, is_search, searched
 from fa_repro.rundir import replacing
 
 
@@ -21,7 +23,13 @@ def run(cfg: DictConfig) -> int:
     if results.exists() and not results.is_dir():
         raise InputError(f"results={results}: is no folder.")
     found = groups(results)
-    pages = {results / "REPORT.md": report(found, results)}
+    searches = searched(results, found)
+    found = [group for group in found if not is_search(group)]
+    pages = {results / "REPORT.md": report(found, results, searches)}
+    for name, table in searches.items():
+        pages[results / FOLDER / f"{name}.csv"] = table.to_csv(index=False)
+        with replacing(results / FOLDER / f"{name}.png") as temporary, temporary.open("wb") as file:
+            png(draw(table))(file)
     if cfg.readme is not None:
         readme = Path(cfg.readme)
         try:

@@ -87,6 +87,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     metrics = {
         "top1": score.top1,
         "loss": score.loss,
+        "val_top1": trainer.history[-1]["val_top1"],
         "n_test": len(test),
         "n_train": len(train),
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -1,7 +1,9 @@
 """REPORT.md: claim, evidence, verdict, every figure linked; and the results part of a README."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import pandas as pd
 
 from fa_repro.config import METHODS
 from fa_repro.reporting.claims import CLAIMS, judge
@@ -165,8 +167,29 @@ def _section(group: Group) -> list[str]:
     ]
 
 
-def report(found: list[Group], results: Path) -> str:
-    """Return REPORT.md for the groups of ``results``."""
+def search_section(name: str, table: pd.DataFrame) -> list[str]:
+    """Return what a search tried, the best on validation images first."""
+    rows = [
+        [
+            f"`{line['name']}`",
+            f"{100 * line['val_top1']:.1f}",
+            f"{line['parameters'] / 1e6:.2f} M",
+            f"{line['macs'] / 1e6:.1f} M",
+            f"{line['images_per_second']:.0f}",
+        ]
+        for line in table.sort_values("val_top1", ascending=False).to_dict("records")
+    ]
+    header = ["variant", "validation top-1 [%]", "parameters", "multiply–adds", "training images/s"]
+    return [
+        f"## Search: {name}",
+        f"{len(table)} variants, judged on images held out of the training set; all keys: [{name}.csv](search/{name}.csv).",
+        f"![validation top-1 against multiply–adds](search/{name}.png)",
+        markdown_table(header, rows),
+    ]
+
+
+def report(found: list[Group], results: Path, searches: Mapping[str, pd.DataFrame] | None = None) -> str:
+    """Return REPORT.md for the groups and the searches of ``results``."""
     verdicts = {group.name: judge(group) for group in found}
     parts = ["# Report", "Written by `fa-repro report` from the tables beside it; made again by `make reproduce-all`."]
     parts += ["## The claims of arXiv:2603.25798"]
@@ -182,6 +205,8 @@ def report(found: list[Group], results: Path) -> str:
         missing = list(group.missing())
         if missing:
             parts.append("**Missing runs**: " + ", ".join(f"`{name}`" for name in missing) + ".")
+    for name, table in (searches or {}).items():
+        parts += search_section(name, table)
     return "\n\n".join(parts) + "\n"
 
 
