@@ -238,6 +238,7 @@ EDGES = [
     ("trainer.memory_format", "contiguous", "nhwc"),
     ("trainer.val_fraction", 0.0, -0.1),
     ("trainer.val_fraction", 0.9, 1.0),
+    ("trainer.consistency", 0.0, -0.1),
     ("trainer.augment.crop", 0, -1),
     ("trainer.augment.removal", 1.0, 1.1),
     ("methods", ["random"], ["gradcam"]),

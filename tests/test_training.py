@@ -31,6 +31,7 @@ RECIPE = {
     "precision": "fp32",
     "memory_format": "contiguous",
     "val_fraction": 0.0,
+    "consistency": 0.0,
     "augment": {"crop": 0, "flip": False, "removal": 0.0},
 }
 MODEL = {

@@ -1,11 +1,14 @@
 """Training images, augmented on the device, a batch at a time: crop, flip and removal."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 LARGEST_REMOVED_SHARE = 0.9
 REMOVAL_PATCH = 4  # pixels
+REGION_GRID = 6  # side of the noise that regions are drawn from: holes of about a fifth of the image's side
 
 
 def crop(images: Tensor, border: int, generator: torch.Generator) -> Tensor:
@@ -38,11 +41,19 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
-def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.Generator) -> Tensor:
+class Removed(NamedTuple):
+    """Which pixels of which images are removed."""
+
+    mask: Tensor  # (n,H,W) bool
+    together: Tensor  # (n,) bool: whether neighbours went together, as patches or regions, or each pixel by itself
+
+
+def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.Generator) -> Removed:
     """Choose pixels to remove from a random share of images.
 
-    An affected image loses a share of its positions drawn evenly from 0 to 0.9: single pixels in half of the cases,
-    whole 4x4 patches in the other half. Both kinds of hole are what percent-pixels-removed makes.
+    An affected image loses a share of its positions drawn evenly from 0 to 0.9. In a third of the cases these are
+    single pixels, in a third 4x4 patches, in a third regions, the lowest parts of smooth noise: percent-pixels-removed
+    makes all three kinds of hole, as controls scatter, occlusion's order takes patches and class maps are smooth.
 
     Args:
         n: images.
@@ -50,24 +61,25 @@ def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.G
         share: of the images that are affected.
         generator: on the CPU.
 
-    Returns:
-        (n,H,W) bool, on the CPU.
-
     """
     height, width = size
     affected = torch.rand(n, generator=generator) < share
     lost = torch.rand(n, generator=generator) * LARGEST_REMOVED_SHARE
-    pixels = _lose(n, height, width, lost, generator)
-    patches = _lose(n, -(-height // REMOVAL_PATCH), -(-width // REMOVAL_PATCH), lost, generator)
+    pixels = _lowest(torch.rand(n, height, width, generator=generator), lost)
+    grid = (n, -(-height // REMOVAL_PATCH), -(-width // REMOVAL_PATCH))
+    patches = _lowest(torch.rand(grid, generator=generator), lost)
     patches = patches.repeat_interleave(REMOVAL_PATCH, 1).repeat_interleave(REMOVAL_PATCH, 2)[:, :height, :width]
-    by_patch = torch.rand(n, generator=generator) < 0.5
-    return torch.where(by_patch[:, None, None], patches, pixels) & affected[:, None, None]
+    coarse = torch.rand(n, 1, REGION_GRID, REGION_GRID, generator=generator)
+    regions = _lowest(F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0], lost)
+    kind = torch.randint(3, (n,), generator=generator)
+    mask = torch.stack([pixels, patches, regions])[kind, torch.arange(n)]
+    return Removed(mask & affected[:, None, None], kind > 0)
 
 
-def _lose(n: int, rows: int, cols: int, share: Tensor, generator: torch.Generator) -> Tensor:
-    """Choose exactly floor(share * cells) of each grid's cells: share (n,) -> (n,rows,cols) bool."""
-    rank = torch.rand(n, rows * cols, generator=generator).argsort(1).argsort(1)
-    return (rank < (share * rows * cols).floor()[:, None]).view(n, rows, cols)
+def _lowest(values: Tensor, share: Tensor) -> Tensor:
+    """Choose exactly floor(share * positions) positions of each map, the lowest: (n,h,w), (n,) -> (n,h,w) bool."""
+    rank = values.flatten(1).argsort(1).argsort(1)
+    return (rank < (share * rank.shape[1]).floor()[:, None]).view(values.shape)
 
 
 def augment(
@@ -92,6 +104,11 @@ def augment(
         images = flip(images, generator)
     values = images.float() / 255
     if removal > 0:
-        mask = removal_mask(len(values), (values.shape[2], values.shape[3]), removal, generator).to(values.device)
-        values = torch.where(mask[:, None], colour[:, None, None], values)
+        mask = removal_mask(len(values), (values.shape[2], values.shape[3]), removal, generator).mask
+        values = remove(values, mask.to(values.device), colour)
     return values
+
+
+def remove(images: Tensor, mask: Tensor, colour: Tensor) -> Tensor:
+    """Set the pixels of ``mask`` (N,H,W) in images (N,C,H,W) to ``colour`` (C,)."""
+    return torch.where(mask[:, None], colour[:, None, None], images)

@@ -122,9 +122,13 @@ class FeatureAlignCNN(FeatureAlignBackbone):
         super().__init__(n_classes=n_classes, **backbone)  # type: ignore[arg-type]
         self.head = GAPHead(n_classes, scale, learn_scale)
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last feature maps (N,C,h,w) to logits (N,K)."""
+        return self.head(features)
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to logits (N,K)."""
-        return self.head(self.features(images))
+        return self.classify(self.features(images))
 
     def class_maps(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to class maps M (N,K,h,w): Grad-CAM up to s/(h*w) (T1)."""
@@ -170,6 +174,10 @@ class LinearHeadCNN(FeatureAlignBackbone):
         super().__init__(n_classes=n_classes, **backbone)  # type: ignore[arg-type]
         self.head = nn.Linear(self.channels, n_classes)
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last feature maps (N,C,h,w) to logits (N,K)."""
+        return self.head(features.mean((2, 3)))
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to logits (N,K)."""
-        return self.head(self.features(images).mean((2, 3)))
+        return self.classify(self.features(images))

@@ -46,6 +46,10 @@ class ResNet18(nn.Module):
         maps = net.maxpool(net.relu(net.bn1(net.conv1(self.normalize(images)))))
         return net.layer4(net.layer3(net.layer2(net.layer1(maps))))
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last feature maps (N,C,h,w) to logits (N,K)."""
+        return self.net.fc(features.mean((2, 3)))
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to logits (N,K)."""
-        return self.net.fc(self.features(images).mean((2, 3)))
+        return self.classify(self.features(images))

@@ -68,6 +68,10 @@ class ResNetSmall(nn.Module):
         """Map images (N,I,H,W) in [0,1] to the last feature maps (N,C,h,w)."""
         return self.layers(self.stem(self.normalize(images)))
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Map the last feature maps (N,C,h,w) to logits (N,K)."""
+        return self.head(features.mean((2, 3)))
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to logits (N,K)."""
-        return self.head(self.features(images).mean((2, 3)))
+        return self.classify(self.features(images))

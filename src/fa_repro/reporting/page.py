@@ -182,7 +182,7 @@ def search_section(name: str, table: pd.DataFrame) -> list[str]:
     header = ["variant", "validation top-1 [%]", "parameters", "multiply–adds", "training images/s"]
     return [
         f"## Search: {name}",
-        f"{len(table)} variants, judged on images held out of the training set; all keys: [{name}.csv](search/{name}.csv).",
+        f"{len(table)} variants, judged on training images held out; all keys: [{name}.csv](search/{name}.csv).",
         f"![validation top-1 against multiply–adds](search/{name}.png)",
         markdown_table(header, rows),
     ]

@@ -81,11 +81,12 @@ def _bare_steps(name: str, trainer: Trainer, steps: int) -> Contender:
     shape = (trainer.batch_size, *trainer.train.images.shape[1:])
     images = torch.rand(shape, generator=generator).to(trainer.device).contiguous(memory_format=trainer.memory_format)
     labels = torch.randint(len(trainer.train.classes), (len(images),), generator=generator).to(trainer.device)
+    removed = trainer.draw_removed(len(images), generator)
 
     def run() -> int:
         trainer.model.train()
         for _ in range(steps):
-            trainer.step(images, labels)
+            trainer.step(images, labels, removed)
         return steps * len(images)
 
     return Contender(name, run)

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from fa_repro.data import ImageSet
-from fa_repro.data.augment import augment
+from fa_repro.data.augment import Removed, augment, removal_mask, remove
 from fa_repro.device import autocast, choose_memory_format, choose_precision
 from fa_repro.errors import InputError
+from fa_repro.training.consistency import TwoViews, divergence
 from fa_repro.training.distributed import ALONE, World
 from fa_repro.training.evaluate import evaluate
 from fa_repro.training.schedule import schedule
@@ -74,7 +75,14 @@ class Trainer:
         self.precision = choose_precision(recipe["precision"], self.device)
         self.memory_format = choose_memory_format(recipe["memory_format"])
         self.model = model.to(memory_format=self.memory_format)
-        self.network = world.wrap(self.model)  # what is trained through; the weights are the model's own
+        self.consistency = recipe["consistency"]
+        if self.consistency and recipe["augment"]["removal"]:
+            raise InputError(
+                "trainer.consistency and trainer.augment.removal: with the first every image comes once more with "
+                "pixels removed. Give one of them."
+            )
+        # What is trained through; the weights are the model's own.
+        self.network = world.wrap(TwoViews(self.model) if self.consistency else self.model)
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)
         factor = schedule(recipe["schedule"], recipe["epochs"] * self.steps, recipe["warmup"])
@@ -112,17 +120,36 @@ class Trainer:
                 )
             after_epoch()
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def draw_removed(self, n: int, generator: torch.Generator) -> Removed | None:
+        """Draw what n images lose in their second view; None where the recipe has no second view."""
+        if not self.consistency:
+            return None
+        removed = removal_mask(n, (self.train.images.shape[2], self.train.images.shape[3]), 1.0, generator)
+        return Removed(*(part.to(self.device) for part in removed))
+
+    def step(self, images: Tensor, labels: Tensor, removed: Removed | None = None) -> Tensor:
         """Learn from one batch, or this process's share of it; return the loss, still on the device.
 
         Args:
             images: (N,C,H,W) float in [0,1].
             labels: (N,).
+            removed: what `draw_removed` gave for them.
 
         """
+        smoothing = self.recipe["label_smoothing"]
+        if removed is not None:
+            images = torch.cat([images, remove(images, removed.mask, self.colour)])
+        images = images.contiguous(memory_format=self.memory_format)
         with autocast(self.device, self.precision):
-            logits = self.network(images.contiguous(memory_format=self.memory_format))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe["label_smoothing"])
+            if removed is None:
+                logits = self.network(images)
+            else:
+                logits, estimate = self.network(images, (~removed.mask)[:, None].to(images.dtype))
+        if removed is None:
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        else:
+            loss = F.cross_entropy(logits.float(), labels.repeat(2), label_smoothing=smoothing)
+            loss = loss + self.consistency * divergence(estimate, logits[len(labels) :], removed.together)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -149,8 +176,11 @@ class Trainer:
                 colour=self.colour,
                 generator=generator,
             )
+            removed = self.draw_removed(len(images), generator)
             # Drawn for the whole batch in every process, so that any number of them sees the same images.
-            total += self.step(self.world.share(images), self.world.share(self.train.labels[rows]))
+            share = self.world.share
+            part = Removed(share(removed.mask), share(removed.together)) if removed else None
+            total += self.step(share(images), share(self.train.labels[rows]), part)
         mean_loss = self.world.sum(total).item() / (
             self.steps * self.world.size
         )  # the only wait for the device in an epoch
