@@ -1,4 +1,4 @@
-"""Percent pixels removed on a linear model, against a loop in plain Python and two other definitions of the metric."""
+"""Percent pixels removed on a linear model, against a loop in plain Python; others' metrics: test_peers_removal.py."""
 
 import math
 from fractions import Fraction
@@ -323,74 +323,7 @@ def test_constant_maps_are_reported(model, images):
     assert not _measure(model, images).degenerate.all(axis=1).any()
 
 
-# --------------------------------------------------------------------- other definitions of the same metric
-
-
-def _probability(model, flat, target):
-    with torch.inference_mode():
-        return float(model(torch.from_numpy(flat.reshape(1, CHANNELS, SIDE, SIDE))).softmax(1)[0, target])
-
-
-def _rise_deletion(model, image, target, saliency):
-    """RISE's deletion metric: P steps of one pixel, each score taken before its edit; removed pixels are 0."""
-    order = np.flip(np.argsort(saliency.reshape(-1)))
-    current, finish = image.reshape(CHANNELS, P).copy(), np.zeros((CHANNELS, P), np.float32)
-    scores = np.empty(P + 1)
-    for i in range(P + 1):
-        scores[i] = _probability(model, current, target)
-        if i < P:
-            current[:, order[i]] = finish[:, order[i]]
-    return (scores.sum() - scores[0] / 2 - scores[-1] / 2) / P
-
-
-def _stepwise_deletion(model, image, target, saliency, steps):
-    """torch-cam's: ceil(P / steps) whole pixels a step, both end points, trapezoids over the true fractions."""
-    order = np.argsort(-saliency.reshape(-1))
-    step = math.ceil(P / steps)
-    counts = [*range(0, P, step), P]
-    scores = []
-    for count in counts:
-        current = image.reshape(CHANNELS, P).copy()
-        current[:, order[:count]] = 0
-        scores.append(_probability(model, current, target))
-    widths = np.diff(counts) / P
-    return float(sum(w * (a + b) / 2 for w, a, b in zip(widths, scores, scores[1:], strict=False))), counts
-
-
-@pytest.mark.parametrize("method", ["feature_map", "occlusion", "random"])
-def test_area_is_rises_deletion_score(model, images, method):
-    measured = _measure(model, images, methods=[method])
-    areas = area(measured.probability[0, 0], measured.fractions)
-    maps = _maps(model, images, method, torch.from_numpy(measured.targets)).numpy()
-    if method == "occlusion":  # RISE breaks ties its own way
-        maps = _break_ties(maps)
-    values = images.float().numpy() / 255
-    expected = [_rise_deletion(model, values[i], measured.targets[i], maps[i]) for i in range(N)]
-    assert np.abs(areas - expected).max() < 1e-5
-    reversed_order = [_rise_deletion(model, values[i], measured.targets[i], -maps[i]) for i in range(N)]
-    assert np.abs(areas - reversed_order).max() > 1e-3
-
-
-def _break_ties(maps):
-    place = np.empty(P)
-    place[tie_break(P, 5).numpy()] = np.arange(P)
-    ranks = [np.lexsort((place, -one.reshape(-1))).argsort() for one in maps]
-    return -np.array(ranks, np.float32).reshape(maps.shape)
-
-
-@pytest.mark.parametrize("steps", [4, 5, 6, 16])
-def test_area_is_torch_cams_deletion_score(model, images, steps):
-    values = images.float().numpy() / 255
-    with torch.inference_mode():
-        targets = model(images.float() / 255).argmax(1)
-    maps = _maps(model, images, "feature_map", targets).numpy()
-    expected = [_stepwise_deletion(model, values[i], targets[i], maps[i], steps) for i in range(N)]
-    counts = expected[0][1]
-    measured = _measure(model, images, methods=["feature_map"], fractions=[count / P for count in counts])
-    areas = area(measured.probability[0, 0], measured.fractions)
-    assert np.abs(areas - [value for value, _ in expected]).max() < 1e-5
-    other = [_stepwise_deletion(model, values[i], targets[i], np.roll(maps[i], 1), steps)[0] for i in range(N)]
-    assert np.abs(areas - other).max() > 1e-3
+# ------------------------------------------------------------------------------------------- areas
 
 
 def test_steps_of_unequal_width_need_their_true_fractions(model, images):
