@@ -184,6 +184,13 @@ def test_real_data_come_before_the_embedded_set(whole):
     assert readme_part(groups(whole)).startswith("On zoo:")
 
 
+def test_a_table_beside_the_runs_is_no_run(whole):
+    """Such as the comparison with other libraries, results/peers/provenance.json."""
+    (whole / "peers").mkdir()
+    (whole / "peers" / "provenance.json").write_text(json.dumps(PROVENANCE))
+    assert [group.name for group in groups(whole)] == ["shapes"]
+
+
 def test_the_readme_keeps_everything_outside_the_marks():
     assert replace_part(f"above {BEGIN} old {END} below", "new") == f"above {BEGIN}\n\nnew\n\n{END} below"
     assert replace_part("no marks", "new") is None

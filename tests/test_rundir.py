@@ -318,7 +318,7 @@ def test_done_is_written_last(config, monkeypatch):
 
 
 def test_without_provenance_a_run_is_not_done(config, monkeypatch):
-    monkeypatch.setattr(rundir, "_git_state", lambda: object())  # can't be written as JSON
+    monkeypatch.setattr(rundir, "git_state", lambda: object())  # can't be written as JSON
     run = started(config())
     with pytest.raises(TypeError):
         run.finish("cpu")

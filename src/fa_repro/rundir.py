@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -105,7 +105,7 @@ class RunDir:
         self._overwrite = bool(cfg.overwrite)
         self._writes, self._started = writes, False
         self._began = time.monotonic()
-        self._git = _git_state()  # of the code that runs, not of what stands there when it is done
+        self._git = git_state()  # of the code that runs, not of what stands there when it is done
         try:
             self.finished = self._look()
         except OSError as error:
@@ -181,20 +181,9 @@ class RunDir:
 
         """
         duration = time.monotonic() - self._began if seconds is None else seconds
-        provenance = {
-            "command": shlex.join(["fa-repro", *_command_line()]),
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "seconds": round(duration, 1),
-            "exit_code": exit_code,
-            "seed": self._resolved.get("seed"),
-            "inputs": self._identity["inputs"],
-            "device": device,
-            "python": platform.python_version(),
-            "platform": platform.platform(terse=True),
-            "packages": {name: found for name in _PACKAGES if (found := _version(name))},
-            "git": self._git,
-        }
-        self.write_text("provenance.json", json.dumps(provenance, indent=1) + "\n")
+        told = provenance(["fa-repro", *_command_line()], device, duration, self._identity["inputs"], self._git)
+        told |= {"exit_code": exit_code, "seed": self._resolved.get("seed")}
+        self.write_text("provenance.json", json.dumps(told, indent=1) + "\n")
         files = sorted(
             f.name for f in self.path.iterdir() if f.is_file() and not f.name.startswith(".") and f.name != DONE
         )
@@ -207,6 +196,38 @@ class RunDir:
         if self._writes:
             print(f"{self.path}: already finished with this config, nothing to do (overwrite=true runs it again).")
         return code
+
+
+def provenance(
+    words: Sequence[str],
+    device: str,
+    seconds: float,
+    inputs: Mapping[str, str],
+    git: Mapping[str, Any] | None,
+    packages: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return how a result was made, for ``provenance.json``.
+
+    Args:
+        words: the command line.
+        device: what it ran on, in words.
+        seconds: duration.
+        inputs: digests of the files that the result depends on.
+        git: of `git_state`.
+        packages: whose versions count beside those that every run names.
+
+    """
+    return {
+        "command": shlex.join(words),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "inputs": dict(inputs),
+        "device": device,
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "packages": {name: found for name in (*_PACKAGES, *packages) if (found := package_version(name))},
+        "git": git,
+    }
 
 
 def digest(path: Path) -> str:
@@ -230,14 +251,15 @@ def _command_line() -> list[str]:
     return sys.argv[0].split()[1:] + sys.argv[1:]  # the dispatcher puts the subcommand into argv[0]
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:
         return None
 
 
-def _git_state() -> dict[str, Any] | None:
+def git_state() -> dict[str, Any] | None:
     """Return the commit of the source tree that runs, and whether it was changed; None outside a checkout."""
     here = Path(__file__).parent
 

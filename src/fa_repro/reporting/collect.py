@@ -108,6 +108,6 @@ class Group:
 
 def groups(results: Path) -> list[Group]:
     """Return every folder under ``results`` that holds runs, real data before the embedded set."""
-    folders = {file.parent.parent.parent for file in results.glob("**/provenance.json")}
+    folders = {file.parent.parent.parent for file in results.glob("**/*/*/provenance.json")}
     named = [Group("." if folder == results else folder.relative_to(results).as_posix(), folder) for folder in folders]
     return sorted(named, key=lambda group: (group.name == "shapes", group.name))
