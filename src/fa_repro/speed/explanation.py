@@ -137,4 +137,11 @@ def _pytorch_grad_cam(model: nn.Module) -> Work:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     cam = GradCAM(model=model, target_layers=[model.last_feature_layer])
-    return lambda part, chosen: cam(input_tensor=part, targets=[ClassifierOutputTarget(c) for c in chosen.tolist()])
+
+    def explain(part: Tensor, chosen: Tensor) -> object:
+        # It calls backward, which needs something with a gradient: the images, where the weights have none.
+        return cam(
+            input_tensor=part.clone().requires_grad_(), targets=list(map(ClassifierOutputTarget, chosen.tolist()))
+        )
+
+    return explain
