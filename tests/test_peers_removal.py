@@ -30,7 +30,8 @@ from fa_repro.removal.statistics import area, percent_until_flip
 N, SIDE, CLASSES = 4, 8, 3
 P = SIDE * SIDE
 FA = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 4, "unshuffle": 1}
-FA |= {"blocks": [1, 1], "hidden": [6, 6], "kernels": [3, 3], "scale": 10.0, "learn_scale": True}
+FA |= {"blocks": [1, 1], "hidden": [6, 6], "pool": [1, 2], "units": [0, 0], "shrink": [1, 1], "kernels": [3, 3]}
+FA |= {"scale": 10.0, "learn_scale": True}
 RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
 SOURCES = ("definition", "package")
 CLOSE = 1e-5  # of probabilities, in float32
@@ -309,13 +310,16 @@ def _grad_cam_definition(model, images, targets):
 
 def _pytorch_grad_cam_package(model, images, targets):
     library, chosen = _package("pytorch_grad_cam"), _package("pytorch_grad_cam.utils.model_targets")
-    with library.GradCAM(model=model.requires_grad_(True), target_layers=[model.last_feature_layer]) as cam:
-        return cam(input_tensor=images, targets=[chosen.ClassifierOutputTarget(int(t)) for t in targets])
+    with library.GradCAM(model=model, target_layers=[model.last_feature_layer]) as cam:
+        return cam(
+            input_tensor=images.clone().requires_grad_(),
+            targets=[chosen.ClassifierOutputTarget(int(t)) for t in targets],
+        )
 
 
 def _torch_cam_extractor(model, images, targets):
-    with _package("torchcam.methods").GradCAM(model.requires_grad_(True), model.last_feature_layer) as cam:
-        maps = cam(targets.tolist(), model(images))[0]
+    with _package("torchcam.methods").GradCAM(model, model.last_feature_layer) as cam:
+        maps = cam(targets.tolist(), model(images.clone().requires_grad_()))[0]
     return _scaled(_enlarged(maps.double().numpy()))
 
 
@@ -433,6 +437,20 @@ def test_a_reading_under_noisy_linear_is_the_score_of_pytorch_grad_cams_road(ord
     other = "lerf" if order == "morf" else "morf"
     assert np.abs(ours[order][0][0].probability.numpy() - expected).max() < SOLVED
     assert np.abs(ours[other][0][0].probability.numpy() - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_where_values_tie_roads_percentile_takes_more_than_was_asked_for(source):
+    saliency = torch.zeros(SIDE, SIDE)
+    saliency[0, :5] = torch.arange(1.0, 6)
+    if source == "definition":
+        kept = saliency.numpy() < np.percentile(saliency.numpy(), 50)
+    else:
+        remove = _package("pytorch_grad_cam.metrics.road").RemoveMostRelevantFirst(50, lambda image, kept: kept)
+        kept = remove(torch.zeros(1, SIDE, SIDE), saliency).bool().numpy()
+    assert not kept.any()  # half of the pixels were to stay
+    ours = rank_pixels(saliency[None], "morf", tie_break(P, 0)) < P // 2
+    assert ours.sum() == P // 2 and ours[0, 0, :5].all()
 
 
 # ------------------------------------------------------------------------------- a 4x4 image, on paper
