@@ -5,8 +5,9 @@ DATA ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
 
-.PHONY: help setup reproduce-all report test lint clean
+.PHONY: help setup reproduce-all report test peers lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -29,6 +30,16 @@ report: $(READY) ## gather everything under results/ into results/REPORT.md
 
 test: $(READY) ## all tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+peers: $(PEERS)/.ready ## other libraries' numbers and speeds beside ours, into results/peers: DATA=DIR of the CIFAR-10 images
+	$(PEERS)/bin/python -m pytest tests/test_peers_removal.py
+	$(PEERS)/bin/python scripts/compare_peers.py $(if $(DATA),--data-root $(DATA))
+
+# An environment of its own: the libraries bring some forty packages that nothing else here needs.
+$(PEERS)/.ready: $(READY)
+	test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+	VIRTUAL_ENV=$(PEERS) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,oracles,test,peers]'
+	touch $@
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
