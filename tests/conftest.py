@@ -97,3 +97,36 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> 
     answer = call("train", *tiny, f"results={results}", "name=tiny")
     assert answer.code == 0, answer.err
     return results / "train" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Write the checkpoint of a tiny FA-CNN with weights of the ``seed``; its 20 test images are 16 pixels a side."""
+    import torch
+
+    from fa_repro.checkpoint import Checkpoint
+    from fa_repro.data import load_data
+    from fa_repro.models import Task, build_model
+
+    folder = tmp_path_factory.mktemp("untrained")
+    data = {"name": "shapes", "root": None, "download": False, "n_train": 20, "n_test": 20, "image_size": 16}
+    data |= {"mirror": True, "cache": str(folder / "cache"), "seed": 0}
+    model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
+    model |= {"blocks": [1], "pool": [1], "hidden": [4], "units": [0], "shrink": [1], "kernels": [3]}
+    model |= {"scale": 10.0, "learn_scale": True}
+    trainer = {"epochs": 1, "augment": {"crop": 0, "flip": True, "removal": 0.5}}
+
+    def write(name: str, seed: int, **changes: object) -> Path:
+        train = load_data(data, "train")
+        config = {"model": model, "data": data, "trainer": trainer, "classes": list(train.classes)} | changes
+        task = Task(len(train.classes), 3, 16, *train.statistics())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build_model(config["model"], task)
+        network.train()(train.images.float() / 255)  # statistics of images, so that predictions differ between them
+        path = folder / f"{name}.pt"
+        with path.open("wb") as file:
+            Checkpoint(task=task._asdict(), state=network.state_dict(), seed=seed, **config).save(file)
+        return path
+
+    return write

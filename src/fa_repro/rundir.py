@@ -155,6 +155,11 @@ class RunDir:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for the config and the inputs: which run a file of it belongs to."""
+        return hashlib.sha256(json.dumps(self._identity, sort_keys=True).encode()).hexdigest()[:16]
+
     def write_text(self, name: str, text: str) -> None:
         """Write ``text`` into the run's file ``name``."""
         if not self._writes:
@@ -171,16 +176,17 @@ class RunDir:
         with replacing(self.path / name) as temporary, temporary.open("wb") as file:
             save(file)
 
-    def finish(self, device: str, exit_code: int = 0, seconds: float | None = None) -> None:
+    def finish(self, device: str, exit_code: int = 0, seconds: float | None = None, earlier: float = 0.0) -> None:
         """Write ``provenance.json`` and, last, ``DONE.json``.
 
         Args:
             device: what it ran on, in words.
             exit_code: the answer; a run that answers "no" is finished too.
-            seconds: duration over all its starts, where it was resumed; else since this start.
+            seconds: duration over all its starts, where the command counts it; else since this start.
+            earlier: seconds of its earlier starts, where they are not counted in.
 
         """
-        duration = time.monotonic() - self._began if seconds is None else seconds
+        duration = earlier + (time.monotonic() - self._began if seconds is None else seconds)
         told = provenance(["fa-repro", *_command_line()], device, duration, self._identity["inputs"], self._git)
         told |= {"exit_code": exit_code, "seed": self._resolved.get("seed")}
         self.write_text("provenance.json", json.dumps(told, indent=1) + "\n")

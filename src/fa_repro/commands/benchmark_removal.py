@@ -15,6 +15,7 @@ from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.plotting import png
+from fa_repro.progress import Progress
 from fa_repro.removal import measure, per_image_table
 from fa_repro.removal.benchmark import choose_targets
 from fa_repro.removal.curves import removed_counts
@@ -73,7 +74,12 @@ def run(cfg: DictConfig) -> int:
     )
     steps = len(removed_counts(cfg.fractions, subject.task.image_size**2, unit**2)) - 2
     readings = 1 + len(imputations) * (1 + len(methods) * len(orders) * steps)
-    with tqdm(total=len(images) * readings, desc="removing pixels", unit="img", delay=2, disable=None) as bar:
+    rundir.start()
+    bar = tqdm(total=len(images) * readings, desc="removing pixels", unit="img", delay=2, disable=None)
+    with Progress(rundir, device) as progress, bar:
+        if progress.parts:
+            print(f"{rundir.path}: going on, {len(progress.parts)} parts are measured.")
+            bar.update(sum(part["probability"][:, :, 1:-1].numel() for part in progress.parts.values()))
         measured = measure(
             model,
             images.images,
@@ -88,6 +94,7 @@ def run(cfg: DictConfig) -> int:
             std=std,
             context=context,
             tick=bar.update,
+            keep=progress.part,
         )
 
     bootstrap = Bootstrap(len(images), cfg.bootstrap, cfg.seed)
@@ -121,7 +128,8 @@ def run(cfg: DictConfig) -> int:
         "examples.png",
         png(_examples(model, images, methods, imputations, target, unit, mean, std, context, subject.classes)),
     )
-    rundir.finish(describe(device))
+    rundir.finish(describe(device), earlier=progress.seconds)
+    progress.clear()
     print(page)
     return 0
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution import METHODS, Context
-from fa_repro.removal.curves import Readings, removal_readings, removed_counts
-from fa_repro.removal.imputation import imputer
+from fa_repro.progress import Keep, Part
+from fa_repro.removal.curves import Ends, Readings, read_ends, removal_readings, removed_counts
+from fa_repro.removal.imputation import Impute, imputer
 from fa_repro.removal.ranking import degenerate, rank_squares, square_means, tie_break
+
+
+class _Shared(NamedTuple):
+    """What all methods take of a batch."""
+
+    images: Tensor  # (N,C,H,W) in [0,1]
+    targets: Tensor  # (N,)
+    imputes: list[Impute]
+    ends: Ends
 
 
 class Measured(NamedTuple):
@@ -52,8 +63,12 @@ def measure(
     std: Tensor,
     context: Context,
     tick: Callable[[int], object] = lambda images: None,
+    keep: Keep = lambda name, find: find(),
 ) -> list[Measured]:
     """Run the benchmark; every map is made and ranked once, whatever the number of imputations.
+
+    It is measured in parts, one for each batch and method. Whatever is drawn is drawn from ``context.seed`` anew, so
+    that a part does not depend on which others were measured before.
 
     Args:
         model: in eval mode, on the images' device.
@@ -69,6 +84,7 @@ def measure(
         std: (C,) likewise.
         context: settings of the methods; pool and rows are filled in here.
         tick: told how many images have been read.
+        keep: of `fa_repro.progress.Progress`; parts that it has are not measured again.
 
     Returns:
         One for each imputation.
@@ -78,44 +94,55 @@ def measure(
     counts = removed_counts(fractions, height * width, unit**2)
     ties = tie_break(height * width // unit**2, context.seed)
     context = replace(context, colour=mean.to(images.device), pool=images)
-    seconds = np.zeros(len(methods))
-    batches: list[list[list[Readings]]] = []  # by batch, imputation, and method x order
-    targets, broken = [], []
-    for rows in torch.arange(n).split(context.batch_size):
+    batches = torch.arange(n).split(context.batch_size)
+
+    @lru_cache(maxsize=1)  # made when the first method asks for it: of a batch whose parts are all kept, none does
+    def shared(b: int) -> _Shared:
+        rows = batches[b]
         batch = images[rows.to(images.device)].float() / 255
-        there = replace(context, rows=rows)
         chosen = choose_targets(model, batch, labels[rows.to(labels.device)], target)
-        ranks, flat = [], []
-        for m, method in enumerate(methods):
-            began = time.perf_counter()
-            maps = METHODS[method](model, batch, chosen, there)
-            if maps.is_cuda:
-                torch.cuda.synchronize(maps.device)
-            seconds[m] += time.perf_counter() - began
-            maps = square_means(maps, unit)
-            flat.append(degenerate(maps))
-            ranks += [rank_squares(maps, order, ties, unit) for order in orders]
         imputes = [imputer(batch, kind, mean, std, rows, n, context.seed) for kind in imputations]
-        batches.append(removal_readings(model, batch, imputes, chosen, ranks, counts, tick))
-        targets.append(chosen)
-        broken.append(torch.stack(flat))
+        ends = read_ends(model, batch, imputes, chosen)
+        tick(len(batch) * (1 + len(imputes)))
+        return _Shared(batch, chosen, imputes, ends)
 
-    def gather(imputation: int, field: str) -> np.ndarray:
-        joined = torch.cat([torch.stack([getattr(r, field) for r in batch[imputation]]) for batch in batches], dim=2)
-        return joined.unflatten(0, (len(methods), len(orders))).cpu().numpy()
+    def find(b: int, method: str) -> Part:
+        batch, chosen, imputes, ends = shared(b)
+        began = time.perf_counter()
+        maps = METHODS[method](model, batch, chosen, replace(context, rows=batches[b]))
+        if maps.is_cuda:
+            torch.cuda.synchronize(maps.device)
+        seconds = time.perf_counter() - began
+        maps = square_means(maps, unit)
+        ranks = [rank_squares(maps, order, ties, unit) for order in orders]
+        read = removal_readings(model, batch, imputes, chosen, ranks, counts, tick, ends)  # by imputation and order
+        found = {f: torch.stack([torch.stack([getattr(r, f) for r in one]) for one in read]) for f in Readings._fields}
+        of_maps = {"degenerate": degenerate(maps), "seconds": torch.tensor(seconds, dtype=torch.float64)}
+        return {**found, "targets": chosen, **of_maps}
 
+    parts = [[keep(f"{method} {b}", partial(find, b, method)) for method in methods] for b in range(len(batches))]
+
+    def gather(field: str) -> np.ndarray:
+        """Join the methods and the batches: (M,...,N)."""
+        return torch.stack(
+            [torch.cat([batch[m][field].cpu() for batch in parts], dim=-1) for m in range(len(methods))]
+        ).numpy()
+
+    probability, logit, prediction = (gather(field) for field in Readings._fields)  # (M,I,O,F,N)
+    targets, broken = gather("targets")[0], gather("degenerate")
+    seconds = np.array([sum(float(batch[m]["seconds"]) for batch in parts) for m in range(len(methods))])
     return [
         Measured(
             imputation=kind,
             methods=tuple(methods),
             orders=tuple(orders),
             fractions=np.array(counts) / (height * width),
-            targets=torch.cat(targets).cpu().numpy(),
+            targets=targets,
             labels=labels.cpu().numpy(),
-            probability=gather(i, "probability").astype(np.float64),
-            logit=gather(i, "logit").astype(np.float64),
-            prediction=gather(i, "prediction"),
-            degenerate=torch.cat(broken, dim=1).cpu().numpy(),
+            probability=probability[:, i].astype(np.float64),
+            logit=logit[:, i].astype(np.float64),
+            prediction=prediction[:, i],
+            degenerate=broken,
             seconds=seconds,
         )
         for i, kind in enumerate(imputations)

@@ -27,12 +27,28 @@ def removed_counts(fractions: Sequence[float], positions: int, unit: int = 1) ->
     return list(dict.fromkeys(round(fraction * units) * unit for fraction in fractions))
 
 
-def read(model: nn.Module, images: Tensor, targets: Tensor) -> Readings:
-    """Read the network on images (N,C,H,W) for targets (N,)."""
-    logits = model(images)
+class Ends(NamedTuple):
+    """Readings (N,) that every method and order share."""
+
+    intact: Readings
+    nothing_left: list[Readings]  # one for each imputation
+
+
+def readings(logits: Tensor, targets: Tensor) -> Readings:
+    """Read logits (N,K) for targets (N,)."""
     chosen = targets[:, None]
     probability = logits.softmax(1).gather(1, chosen)[:, 0]
     return Readings(probability, logits.gather(1, chosen)[:, 0], logits.argmax(1))
+
+
+@torch.inference_mode()
+def read_ends(
+    model: nn.Module, images: Tensor, imputes: Sequence[Impute], targets: Tensor, logits: Tensor | None = None
+) -> Ends:
+    """Read images (N,C,H,W) whole and without any pixel; ``logits`` (N,K): of the intact images, where known."""
+    gone = images.new_ones(len(images), *images.shape[2:], dtype=torch.bool)
+    intact = readings(model(images) if logits is None else logits, targets)
+    return Ends(intact, [readings(model(impute(images, gone)), targets) for impute in imputes])
 
 
 @torch.inference_mode()
@@ -44,6 +60,7 @@ def removal_readings(
     ranks: Sequence[Tensor],
     counts: Sequence[int],
     tick: Callable[[int], object] = lambda images: None,
+    ends: Ends | None = None,
 ) -> list[list[Readings]]:
     """Measure a batch under several imputations and orders.
 
@@ -55,27 +72,27 @@ def removal_readings(
         ranks: for each order, (N,H,W) ranks; a pixel is gone when its rank is below the count.
         counts: removed pixels at each step, from 0 to H*W.
         tick: told how many images have just been read.
+        ends: of these images; None: they are read first.
 
     Returns:
         For each imputation and order, readings (F,N) at each of the F counts. End points are measured once: the intact
         images for all, those without a pixel left once for each imputation.
 
     """
-    intact = read(model, images, targets)
-    tick(len(images))
+    if ends is None:
+        ends = read_ends(model, images, imputes, targets)
+        tick(len(images) * (1 + len(imputes)))
     result = []
-    for impute in imputes:
-        nothing_left = read(model, impute(images, torch.ones_like(ranks[0], dtype=torch.bool)), targets)
-        tick(len(images))
-        ends = {0: intact, images[0, 0].numel(): nothing_left}
+    for impute, nothing_left in zip(imputes, ends.nothing_left, strict=True):
+        known = {0: ends.intact, images[0, 0].numel(): nothing_left}
         by_order = []
         for rank in ranks:
             steps = []
             for count in counts:
-                if count in ends:
-                    steps.append(ends[count])
+                if count in known:
+                    steps.append(known[count])
                     continue
-                steps.append(read(model, impute(images, rank < count), targets))
+                steps.append(readings(model(impute(images, rank < count)), targets))
                 tick(len(images))
             by_order.append(Readings(*(torch.stack(values) for values in zip(*steps, strict=True))))
         result.append(by_order)

@@ -1,0 +1,203 @@
+"""``fa-repro benchmark-removal`` stopped in the middle: the same words end with the same tables, bit for bit."""
+
+import os
+import shutil
+import signal
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from fa_repro.commands import benchmark_removal
+from fa_repro.errors import InputError
+from fa_repro.progress import Progress
+from fa_repro.removal import benchmark
+from fa_repro.rundir import RunDir
+
+METHODS = ("feature_map", "permutation", "random")
+CPU = torch.device("cpu")
+BATCHES = 2
+PARTS = BATCHES * len(METHODS)
+TABLES = ("curves.csv", "differences.csv", "per_image.csv.gz")
+
+
+@pytest.fixture
+def words(untrained, tmp_path):
+    words = ["n_images=6", "batch_size=3", f"methods=[{','.join(METHODS)}]", "imputation=[mean,noise]", "repeats=1"]
+    words += ["fractions=[0,0.4,1]", "bootstrap=100", "patch=8", "device=cpu", f"results={tmp_path}"]
+    return ["benchmark-removal", f"checkpoint={untrained('progress', 3)}", *words]
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    # Most of a tiny run's time goes into its figures.
+    for name in ("curves_figure", "_examples"):
+        monkeypatch.setattr(benchmark_removal, name, lambda *_: Figure(figsize=(1, 1)))
+
+
+class Stopper:
+    """Counts the parts that are measured, and stops the run before one of them."""
+
+    def __init__(self, monkeypatch):
+        self.measured, self.before, self.how = [], None, None
+        for method in METHODS:
+            monkeypatch.setitem(benchmark.METHODS, method, self._counting(method, benchmark.METHODS[method]))
+
+    def _counting(self, method, explain):
+        def counted(model, images, targets, context):
+            if len(self.measured) == self.before:
+                self.how()
+            self.measured.append((method, int(context.rows[0])))
+            return explain(model, images, targets, context)
+
+        return counted
+
+    def stop(self, before, how):
+        self.measured, self.before, self.how = [], before, how
+
+
+@pytest.fixture
+def stopper(monkeypatch):
+    return Stopper(monkeypatch)
+
+
+def _power_cut():
+    raise RuntimeError("the power is gone")
+
+
+def _files(path):
+    return sorted(file.name for file in path.glob(".progress-*"))
+
+
+def _same_tables(one, other):
+    for name in TABLES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    a, b = pd.read_csv(one / "summary.csv"), pd.read_csv(other / "summary.csv")
+    pd.testing.assert_frame_equal(a.drop(columns="seconds"), b.drop(columns="seconds"), check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_stopped_runs_end_with_the_same_tables(cli, words, stopper, tmp_path, monkeypatch):
+    path = tmp_path / "benchmark-removal"
+    assert cli(*words, "name=whole").code == 0
+    assert len(stopper.measured) == PARTS and not _files(path / "whole")
+
+    # Stopped by a signal after two parts, then by a crash after two more, each part in a file of its own.
+    monkeypatch.setattr("fa_repro.progress.SECONDS", 0.0)
+    stopper.stop(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    code, _, err = cli(*words, "name=stopped")
+    assert code == 143 and "the same words go on" in err
+    assert len(_files(path / "stopped")) == 2 and not (path / "stopped" / "DONE.json").exists()
+    first = stopper.measured
+    stopper.stop(2, _power_cut)
+    with pytest.raises(RuntimeError, match="power"):
+        cli(*words, "name=stopped")
+    assert len(_files(path / "stopped")) == 4
+    second = stopper.measured
+    stopper.stop(None, _power_cut)
+    code, out, err = cli(*words, "name=stopped")
+    assert code == 0 and "going on, 4 parts are measured" in out, err
+    assert len(first) == len(second) == len(stopper.measured) == 2
+    assert {*first, *second, *stopper.measured} == {(method, row) for method in METHODS for row in (0, 3)}
+    _same_tables(path / "stopped", path / "whole")
+    assert not _files(path / "stopped") and (path / "stopped" / "DONE.json").exists()
+
+    # The seed is what the tables hang on: with another one they differ, so that equal tables say something.
+    assert cli(*words, "name=other", "seed=1").code == 0
+    with pytest.raises(AssertionError):
+        _same_tables(path / "other", path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_progress_of_another_run_or_damaged_is_not_gone_on_from(cli, words, stopper, tmp_path):
+    path = tmp_path / "benchmark-removal"
+    for name, more in (("one", []), ("two", ["upsampling=nearest"])):
+        stopper.stop(3, _power_cut)
+        with pytest.raises(RuntimeError, match="power"):
+            cli(*words, f"name={name}", *more)
+        assert len(_files(path / name)) == 1  # what was measured in seconds is in one file
+    stopper.stop(0, _power_cut)
+    code, out, err = cli(*words, "name=one", "upsampling=nearest")
+    assert code == 2 and "upsampling" in err and "overwrite=true" in err
+    (file,) = (path / "one" / name for name in _files(path / "one"))
+    whole = file.read_bytes()
+    for content, needle in ((None, "another run"), (whole[: len(whole) // 2], "can't be gone on"), (b"", "can't be")):
+        if content is None:
+            shutil.copy(path / "two" / file.name, file)
+        else:
+            file.write_bytes(content)
+        code, out, err = cli(*words, "name=one")
+        assert code == 2 and err.startswith(f"fa-repro: {file}: ") and err.count("\n") == 1, err
+        assert needle in err and "Remove it" in err and "Traceback" not in out + err
+    file.unlink()  # as the line says
+    stopper.stop(None, _power_cut)
+    assert cli(*words, "name=one").code == 0
+    assert len(stopper.measured) == PARTS
+
+
+# --------------------------------------------------------------------------------------- the file itself
+
+
+@pytest.fixture
+def rundir(tmp_path):
+    def make(**changes):
+        cfg = {"seed": 4, "device": "cpu", "results": str(tmp_path), "name": None, "overwrite": False} | changes
+        run = RunDir(OmegaConf.create(cfg), "benchmark-removal", "run")
+        run.start()
+        return run
+
+    return make
+
+
+def _found(value):
+    return lambda: {"values": torch.tensor([value], dtype=torch.float64)}
+
+
+def _never():
+    raise AssertionError("measured again")
+
+
+def test_a_part_is_found_once(rundir):
+    with Progress(rundir(), CPU) as progress:
+        assert progress.part("a", _found(0.1))["values"].item() == 0.1
+        assert progress.part("a", _never)["values"].item() == 0.1
+        progress.part("b", _found(1 / 3))
+    again = Progress(rundir(), CPU)
+    assert list(again.parts) == ["a", "b"] and again.part("b", _never)["values"].item() == 1 / 3
+    assert 0 < again.seconds < 60
+    again.clear()
+    assert Progress(rundir(), CPU).parts == {} and not _files(rundir().path)
+
+
+def test_a_file_is_written_when_time_has_passed_and_on_leaving(rundir, monkeypatch):
+    run, now = rundir(), [0.0]
+    monkeypatch.setattr("fa_repro.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with pytest.raises(KeyboardInterrupt), Progress(run, CPU) as progress:
+        for second, files in ((5, 0), (19, 0), (21, 1), (30, 1), (42, 2), (50, 2)):
+            now[0] = float(second)
+            progress.part(f"at {second}", _found(second))
+            assert len(_files(run.path)) == files
+        raise KeyboardInterrupt
+    assert len(_files(run.path)) == 3
+    again = Progress(run, CPU)
+    assert len(again.parts) == 6 and again.seconds == 50
+
+
+def test_overwrite_starts_anew(rundir):
+    with Progress(rundir(), CPU) as progress:
+        progress.part("a", _found(1.0))
+    assert Progress(rundir(overwrite=True), CPU).parts == {}
+
+
+@pytest.mark.parametrize(("name", "value"), [("device", "cuda"), ("torch", "1.0"), ("format", 0)])
+def test_what_would_round_otherwise_is_refused(rundir, name, value):
+    with Progress(rundir(), CPU) as progress:
+        progress._stamp[name] = value
+        progress.part("a", _found(1.0))
+    with pytest.raises(InputError, match=f"{name}: {value} there"):
+        Progress(rundir(), CPU)
