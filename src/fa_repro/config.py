@@ -153,7 +153,7 @@ class VerifyConfig(CommandConfig):
 class RemovalConfig(CommandConfig):
     """``configs/benchmark_removal.yaml``."""
 
-    checkpoint: str | None = None
+    checkpoint: Any = None  # a path or a list of paths
     data: DataConfig = MISSING
     model: ModelConfig = MISSING
     layer: str | None = None
@@ -335,6 +335,10 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "trainer.consistency": _at_least(0),
     "trainer.augment.crop": _at_least(0),
     "trainer.augment.removal": _within(0, 1),
+    "checkpoint": (
+        lambda v: v is None or isinstance(v, str) or (isinstance(v, list) and v and all(isinstance(p, str) for p in v)),
+        "must be a path or a list of paths",
+    ),
     "methods": _each(_one_of(*METHODS)),
     "orders": _each(_one_of(*ORDERS)),
     "measures": _each(_one_of(*MEASURES)),
@@ -361,7 +365,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
 }
 
 
-_UNTYPED = ("imputation",)  # of which Hydra takes anything, null and mappings too
+_UNTYPED = ("checkpoint", "imputation")  # of which Hydra takes anything, null and mappings too
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

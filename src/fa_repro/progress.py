@@ -82,6 +82,10 @@ class Progress:
                 self._write()
         return self.parts[name]
 
+    def within(self, section: str) -> Keep:
+        """Return `part` for the names of one section, such as one of several networks."""
+        return lambda name, find: self.part(f"{section}, {name}", find)
+
     def _write(self) -> None:
         if not self._new:
             return

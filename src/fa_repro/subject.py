@@ -1,6 +1,7 @@
 """What a benchmark looks at: a classifier, from a checkpoint or elsewhere, and the test images it is asked about."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,12 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
-from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
+from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.models.external import build_external, factory_file, is_external, probe
 from fa_repro.rundir import data_label, default_name, digest
+
+
+class Training(NamedTuple):
+    """One network of a classifier's: its seed, and what builds it, in eval mode, its weights without gradients."""
+
+    seed: int
+    build: Callable[[], nn.Module]
 
 
 class Subject(NamedTuple):
@@ -29,7 +37,7 @@ class Subject(NamedTuple):
         task: what the model fits; mean and std are of its training set, of the test images where that is unknown.
         classes: names.
         load: returns all test images.
-        build: returns the network, in eval mode, its weights without gradients.
+        trainings: one, or with several checkpoints as many, by seed.
 
     """
 
@@ -41,11 +49,17 @@ class Subject(NamedTuple):
     task: Task
     classes: tuple[str, ...]
     load: Callable[[], ImageSet]
-    build: Callable[[], nn.Module]
+    trainings: tuple[Training, ...]
+
+    def build(self) -> nn.Module:
+        """Return the network, of several trainings the first."""
+        return self.trainings[0].build()
 
 
 def open_subject(cfg: DictConfig, command: str) -> Subject:
-    """Open what ``cfg`` names: ``checkpoint=PATH``, or ``model=NAME`` and ``data=NAME``.
+    """Open what ``cfg`` names: ``checkpoint=PATH`` or ``checkpoint=[PATH,…]``, or ``model=NAME`` and ``data=NAME``.
+
+    Checkpoints are put into the order of their seeds, in ``cfg`` too, so that any order of words is the same run.
 
     Args:
         cfg: with checkpoint, data, model, name and seed.
@@ -73,8 +87,49 @@ def open_subject(cfg: DictConfig, command: str) -> Subject:
     return _from_model(cfg, config)
 
 
+# Of a data set's config, where its files lie and not what they are; that much the task's statistics tell.
+_WHEREABOUTS = ("root", "cache", "download")
+
+
+def _check_seeds(paths: Sequence[str], checkpoints: Sequence[Checkpoint]) -> None:
+    """Refuse checkpoints that are anything but one model, trained alike on the same data with different seeds.
+
+    Raises:
+        InputError: names the first that is not.
+
+    """
+    first = checkpoints[0]
+    way_out = "Several checkpoints must be one model, trained alike on the same data with different seeds."
+    for path, other in zip(paths[1:], checkpoints[1:], strict=True):
+        for what in ("model", "classes", "data", "task", "trainer"):
+            mine, theirs = getattr(first, what), getattr(other, what)
+            if what == "data":
+                mine, theirs = ({k: v for k, v in d.items() if k not in _WHEREABOUTS} for d in (mine, theirs))
+            if mine != theirs:
+                key = what
+                if isinstance(mine, dict):
+                    odd = next(k for k in sorted({*mine, *theirs}) if mine.get(k) != theirs.get(k))
+                    key = f"{what}.{odd}: {mine.get(odd)} and {theirs.get(odd)}"
+                raise InputError(
+                    f"checkpoint: {paths[0]} and {path} differ in more than their seeds ({key}). {way_out}"
+                )
+    by_seed: dict[int, str] = {}
+    for path, checkpoint in zip(paths, checkpoints, strict=True):
+        if checkpoint.seed in by_seed:
+            raise InputError(
+                f"checkpoint: {by_seed[checkpoint.seed]} and {path} have the same seed {checkpoint.seed}. {way_out}"
+            )
+        by_seed[checkpoint.seed] = path
+
+
 def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
-    checkpoint = load_checkpoint(cfg.checkpoint)
+    paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
+    checkpoints = [load_checkpoint(path) for path in paths]
+    _check_seeds(paths, checkpoints)
+    order = sorted(range(len(paths)), key=lambda i: checkpoints[i].seed)
+    paths, checkpoints = [paths[i] for i in order], [checkpoints[i] for i in order]
+    checkpoint, alone = checkpoints[0], len(paths) == 1
+    cfg.checkpoint = paths[0] if alone else paths  # a path and a list of that one path are the same run
     data = merge_data(checkpoint, config["data"])
     name = checkpoint.model["name"]
 
@@ -85,17 +140,23 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
 
     share = checkpoint.trainer["augment"]["removal"]
     augmented = f"{100 * share:.0f} % of the training images with removal" if share else "no removal"
+    words = f"{name} trained on {data_label(checkpoint.data)} ({augmented} as augmentation)"
+    seeds = [str(one.seed) for one in checkpoints]
     return Subject(
         name=name,
-        words=f"{name} trained on {data_label(checkpoint.data)} ({augmented} as augmentation)",
+        words=words if alone else f"{words} with the seeds {', '.join(seeds)}",
         data=data_label(data),
-        run_name=cfg.name or f"{data_label(data)}-{name}-seed{checkpoint.seed}",
-        inputs={"checkpoint": digest(Path(cfg.checkpoint))},
+        run_name=cfg.name or f"{data_label(data)}-{name}-seed{'s' * (not alone)}{'-'.join(seeds)}",
+        inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)},
         task=Task(**checkpoint.task),
         classes=tuple(checkpoint.classes),
         load=load,
-        build=lambda: checkpoint.build().requires_grad_(False),
+        trainings=tuple(Training(one.seed, partial(_frozen, one)) for one in checkpoints),
     )
+
+
+def _frozen(checkpoint: Checkpoint) -> nn.Module:
+    return checkpoint.build().requires_grad_(False)
 
 
 def _from_model(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
@@ -131,7 +192,7 @@ def _from_model(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
         task=task,
         classes=test.classes,
         load=lambda: test,
-        build=build,
+        trainings=(Training(cfg.seed, build),),
     )
 
 

@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -16,15 +17,14 @@ from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
-from fa_repro.removal import measure, per_image_table
+from fa_repro.removal import Measured, measure, per_image_table
 from fa_repro.removal.benchmark import choose_targets
 from fa_repro.removal.curves import removed_counts
 from fa_repro.removal.figures import curves_figure, examples_figure
 from fa_repro.removal.imputation import imputer
 from fa_repro.removal.ranking import rank_squares, square_means, tie_break
-from fa_repro.removal.summary import curves_table, difference_table, shift_table, summary_markdown, summary_table
+from fa_repro.removal.summary import summary_markdown, tabulate
 from fa_repro.rundir import RunDir
-from fa_repro.statistics import Bootstrap
 from fa_repro.subject import feature_layer, open_subject
 
 EXAMPLES = 4  # images in examples.png
@@ -75,55 +75,60 @@ def run(cfg: DictConfig) -> int:
     steps = len(removed_counts(cfg.fractions, subject.task.image_size**2, unit**2)) - 2
     readings = 1 + len(imputations) * (1 + len(methods) * len(orders) * steps)
     rundir.start()
+    readings *= len(subject.trainings)
     bar = tqdm(total=len(images) * readings, desc="removing pixels", unit="img", delay=2, disable=None)
+    found: list[list[Measured]] = []  # by training and imputation
     with Progress(rundir, device) as progress, bar:
         if progress.parts:
             print(f"{rundir.path}: going on, {len(progress.parts)} parts are measured.")
             bar.update(sum(part["probability"][:, :, 1:-1].numel() for part in progress.parts.values()))
-        measured = measure(
-            model,
-            images.images,
-            images.labels,
-            methods=methods,
-            orders=orders,
-            fractions=list(cfg.fractions),
-            imputations=imputations,
-            target=target,
-            unit=unit,
-            mean=mean,
-            std=std,
-            context=context,
-            tick=bar.update,
-            keep=progress.part,
-        )
+        for t, training in enumerate(subject.trainings):
+            measured = measure(
+                training.build().to(device) if t else model,
+                images.images,
+                images.labels,
+                methods=methods,
+                orders=orders,
+                fractions=list(cfg.fractions),
+                imputations=imputations,
+                target=target,
+                unit=unit,
+                mean=mean,
+                std=std,
+                context=context,
+                tick=bar.update,
+                keep=progress.within(f"seed {training.seed}"),
+            )
+            found.append(measured)
 
-    bootstrap = Bootstrap(len(images), cfg.bootstrap, cfg.seed)
-    curves = _joined([curves_table(one, bootstrap) for one in measured])
-    summary = _joined([summary_table(one, bootstrap) for one in measured])
-    differences = _joined([difference_table(one, bootstrap) for one in measured])
-    shifts = _joined([shift_table(one, bootstrap) for one in measured])
-    assert curves is not None and summary is not None
-    top1 = float((measured[0].prediction[0, 0, 0] == measured[0].labels).mean())
+    seeds = [training.seed for training in subject.trainings]
+    tables = tabulate(found, seeds, cfg.bootstrap, cfg.seed)
+    top1 = [100 * float((one[0].prediction[0, 0, 0] == one[0].labels).mean()) for one in found]
+    spread = f" (standard deviation over seeds {np.std(top1, ddof=1):.1f})" if len(seeds) > 1 else ""
     conditions = (
         f"{subject.words}, "
-        f"{len(images)} test images of {subject.data}, top-1 {100 * top1:.1f} %, "
+        f"{len(images)} test images of {subject.data}, top-1 {np.mean(top1):.1f} %{spread}, "
         f"target: {target if isinstance(target, str) else subject.classes[target]}, "
         f"removed pixels: {', '.join(imputations)}, a {cfg.unit} at a time, maps up-sampled: {cfg.upsampling}, "
         f"patches of {cfg.patch} pixels, seed {cfg.seed}."
     )
-    rundir.write_text("curves.csv", curves.to_csv(index=False, float_format="%.6g"))
-    rundir.write_text("summary.csv", summary.to_csv(index=False, float_format="%.6g"))
-    if differences is not None:
-        rundir.write_text("differences.csv", differences.to_csv(index=False, float_format="%.6g"))
+    for file, table in tables.files():
+        rundir.write_text(file, table.to_csv(index=False, float_format="%.6g"))
+    title = f"Percent pixels removed: {subject.run_name}"
     page = summary_markdown(
-        f"Percent pixels removed: {subject.run_name}", conditions, summary, differences, shifts, left_out
+        title, conditions, tables.summary, tables.differences, tables.shifts, left_out, tables.by_seed
     )
     rundir.write_text("summary.md", page)
-    tables = [per_image_table(one, images.rows.numpy()) for one in measured]
-    rows = pd.concat(tables).to_csv(index=False).encode()
+    lines = [per_image_table(one, images.rows.numpy()) for measured in found for one in measured]
+    if len(seeds) > 1:
+        for i, table in enumerate(lines):
+            table.insert(0, "seed", seeds[i // len(imputations)])
+    rows = pd.concat(lines).to_csv(index=False).encode()
     # No time stamp inside: the same rows are the same file.
     rundir.write("per_image.csv.gz", lambda file: file.write(gzip.compress(rows, compresslevel=6, mtime=0)))
-    rundir.write("curves.png", png(curves_figure(curves, conditions.split(", target")[0])))
+    rundir.write(
+        "curves.png", png(curves_figure(tables.curves, conditions.split(", target")[0], tables.by_seed.get("curves")))
+    )
     rundir.write(
         "examples.png",
         png(_examples(model, images, methods, imputations, target, unit, mean, std, context, subject.classes)),
@@ -132,11 +137,6 @@ def run(cfg: DictConfig) -> int:
     progress.clear()
     print(page)
     return 0
-
-
-def _joined(tables: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
-    found = [table for table in tables if table is not None]
-    return pd.concat(found, ignore_index=True) if found else None
 
 
 def parse_target(word: str, classes: Sequence[str]) -> str | int:

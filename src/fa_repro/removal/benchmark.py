@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,12 @@ class Measured(NamedTuple):
     prediction: np.ndarray  # (M,O,F,N)
     degenerate: np.ndarray  # (M,N) bool
     seconds: np.ndarray  # (M,) spent on the maps
+    trainings: int = 1  # of one model; of several, N runs over the images of the first, then of the second, ...
+
+    @property
+    def n(self) -> int:
+        """How many images there are."""
+        return len(self.labels) // self.trainings
 
     @property
     def kept(self) -> np.ndarray:
@@ -147,6 +153,16 @@ def measure(
         )
         for i, kind in enumerate(imputations)
     ]
+
+
+def pooled(measured: Sequence[Measured]) -> Measured:
+    """Join several trainings of one model, measured on the same images, along N."""
+    if len(measured) == 1:
+        return measured[0]
+    along_images = ("targets", "labels", "probability", "logit", "prediction", "degenerate")
+    joined: dict[str, Any] = {n: np.concatenate([getattr(one, n) for one in measured], axis=-1) for n in along_images}
+    seconds = np.sum([one.seconds for one in measured], axis=0)
+    return measured[0]._replace(**joined, seconds=seconds, trainings=len(measured))
 
 
 @torch.inference_mode()

@@ -15,8 +15,11 @@ TITLES = {
 }
 
 
-def curves_figure(curves: pd.DataFrame, title: str) -> Figure:
-    """Draw each method's mean target probability with its band: a row of panels for each imputation, one an order."""
+def curves_figure(curves: pd.DataFrame, title: str, by_seed: pd.DataFrame | None = None) -> Figure:
+    """Draw each method's mean target probability with its band: a row of panels for each imputation, one an order.
+
+    Of several trainings, ``by_seed`` has each one's curves, which are drawn as thin lines.
+    """
     orders, imputations = list(curves.order.unique()), list(curves.imputation.unique())
     fig, axes = figure(len(imputations), len(orders), (4.4, 3.4), sharex=True, sharey=True)
     for row, imputation in zip(axes, imputations, strict=True):
@@ -26,6 +29,10 @@ def curves_figure(curves: pd.DataFrame, title: str) -> Figure:
                 colour, dash = COLOURS.get(str(method), "C7"), DASHES.get(str(method), "-")
                 x = 100 * part.fraction
                 panel.plot(x, part.target_probability, dash, color=colour, label=method, lw=1.6)
+                if by_seed is not None:
+                    same = (by_seed.method == method) & (by_seed.order == order) & (by_seed.imputation == imputation)
+                    for _, one in by_seed[same].groupby("seed"):
+                        panel.plot(100 * one.fraction, one.target_probability, color=colour, lw=0.5, alpha=0.6)
                 panel.fill_between(
                     x, part.target_probability_low, part.target_probability_high, color=colour, alpha=0.15, lw=0
                 )

@@ -1,14 +1,23 @@
 """The tables of percent pixels removed: curves, one line for each method and order, the LeRF - MoRF area, the page."""
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
 from fa_repro.attribution import CONTROLS
-from fa_repro.removal.benchmark import Measured
+from fa_repro.removal.benchmark import Measured, pooled
 from fa_repro.removal.statistics import area, percent_until_flip
 from fa_repro.statistics import Bootstrap
 from fa_repro.tables import cell, columns, markdown_table
 
+# The figures whose spread over seeds is told.
+_SPREAD = (
+    "target_probability", "kept", "accuracy", "auc_probability", "auc_kept", "flip_percent_median", "flip_percent_mean",
+    "lerf_minus_morf", "minus_reference", "won", "share_of_occlusion",
+)  # fmt: skip
+FEW_SEEDS = 5  # below it, resampled seeds say little of the spread of all
 SHIFT_FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which removal at random is judged, or the nearest measured
 
 
@@ -31,7 +40,7 @@ def curves_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
                         "target_probability_high": high,
                         "kept": measured.kept[m, o].mean(1),
                         "accuracy": correct[m, o].mean(1),
-                        "n": len(measured.labels),
+                        "n": measured.n,
                     }
                 )
             )
@@ -45,7 +54,7 @@ def summary_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
         for o, order in enumerate(measured.orders):
             flips = percent_until_flip(measured.kept[m, o], measured.fractions)
             lines.append(
-                {"method": method, "order": order, "imputation": measured.imputation, "n": len(measured.labels)}
+                {"method": method, "order": order, "imputation": measured.imputation, "n": measured.n}
                 | columns(
                     "auc_probability",
                     bootstrap.interval(area(measured.probability[m, o], measured.fractions)),
@@ -84,7 +93,7 @@ def difference_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame |
     lines = []
     for method, values in areas.items():
         line: dict[str, object] = {"method": method, "imputation": measured.imputation}
-        line |= {"control": method in CONTROLS, "n": len(values)}
+        line |= {"control": method in CONTROLS, "n": measured.n}
         line |= columns("lerf_minus_morf", bootstrap.interval(values))
         line |= {"reference": reference}
         line |= columns("minus_reference", bootstrap.interval(values - areas[reference]))
@@ -119,6 +128,78 @@ def shift_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame | None
     return table if (table.lost_low > 0).any() else None
 
 
+class Tables(NamedTuple):
+    """The tables of a benchmark, every imputation in each."""
+
+    curves: pd.DataFrame
+    summary: pd.DataFrame
+    differences: pd.DataFrame | None
+    shifts: pd.DataFrame | None
+    by_seed: dict[str, pd.DataFrame]  # of several trainings, the first three of each alone; else empty
+
+    def files(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield the tables that are written as files, with their names."""
+        for name in ("curves", "summary", "differences"):
+            table = getattr(self, name)
+            if table is not None:
+                yield f"{name}.csv", table
+        for name, table in self.by_seed.items():
+            yield f"{name}_by_seed.csv", table
+
+
+def tabulate(found: Sequence[Sequence[Measured]], seeds: Sequence[int], resamples: int, seed: int) -> Tables:
+    """Make all tables.
+
+    Args:
+        found: by training and imputation.
+        seeds: of the trainings.
+        resamples: of each interval.
+        seed: of the resamples.
+
+    """
+    makers = {"curves": curves_table, "summary": summary_table, "differences": difference_table, "shifts": shift_table}
+    together = [pooled(trainings) for trainings in zip(*found, strict=True)]
+    bootstrap = Bootstrap(together[0].n, resamples, seed, len(seeds))
+    tables = {name: _joined([make(one, bootstrap) for one in together]) for name, make in makers.items()}
+    by_seed = {}
+    if len(seeds) > 1:
+        alone = Bootstrap(together[0].n, resamples, seed)
+        for name in ("curves", "summary", "differences"):
+            whole = tables[name]
+            if whole is None:
+                continue
+            of_each = [_joined([makers[name](one, alone) for one in measured]) for measured in found]
+            apart = [table.assign(seed=s) for s, table in zip(seeds, of_each, strict=True) if table is not None]
+            by_seed[name] = pd.concat(apart, ignore_index=True)
+            tables[name] = with_spread(whole, by_seed[name])
+    curves, summary, differences, shifts = tables.values()
+    assert curves is not None and summary is not None
+    return Tables(curves, summary, differences, shifts, by_seed)
+
+
+def _joined(tables: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
+    found = [table for table in tables if table is not None]
+    return pd.concat(found, ignore_index=True) if found else None
+
+
+def with_spread(table: pd.DataFrame, by_seed: pd.DataFrame) -> pd.DataFrame:
+    """Return ``table`` with the spread of its figures over seeds.
+
+    Args:
+        table: of several trainings together, one of those above.
+        by_seed: the same table of each training alone, one under the other, with the column ``seed``.
+
+    Returns:
+        ``table`` with ``seeds``, how many there are, and ``FIGURE_sd``, the standard deviation over seeds (of a sample)
+        of each figure.
+
+    """
+    keys = [name for name in ("method", "order", "imputation", "fraction") if name in table]
+    figures = [name for name in _SPREAD if name in table]
+    spread = by_seed.groupby(keys, sort=False)[figures].std(ddof=1).add_suffix("_sd").reset_index()
+    return table.assign(seeds=by_seed.seed.nunique()).merge(spread, on=keys, validate="one_to_one")
+
+
 def warnings(summary: pd.DataFrame, differences: pd.DataFrame | None) -> list[str]:
     """Return what a reader must know before ranking methods by these tables."""
     found = []
@@ -143,9 +224,10 @@ def warnings(summary: pd.DataFrame, differences: pd.DataFrame | None) -> list[st
                     f"The control `{control}` is not beaten in LeRF - MoRF by {', '.join(f'`{n}`' for n in beaten)}."
                 )
     broken = summary[summary.degenerate_maps > 0].drop_duplicates("method")
-    for line in broken.itertuples():
+    for _, line in broken.iterrows():
+        maps = line.n * line.get("seeds", 1)
         found.append(
-            f"`{line.method}`: {line.degenerate_maps} of {line.n} maps are degenerate (constant or not a number) and "
+            f"`{line.method}`: {line.degenerate_maps} of {maps} maps are degenerate (constant or not a number) and "
             f"order nothing; they went by the seeded tie-break."
         )
     return found
@@ -188,6 +270,27 @@ def _method_part(summary: pd.DataFrame) -> list[str]:
     return ["### By method and order", markdown_table(header, rows)]
 
 
+def _seed_part(by_seed: pd.DataFrame) -> list[str]:
+    """Return the figures of each seed, of `difference_table` or, without both orders, of `summary_table`."""
+    both = "lerf_minus_morf" in by_seed
+    figure, keys = ("lerf_minus_morf", ["method"]) if both else ("auc_probability", ["method", "order"])
+    title = "LeRF − MoRF area" if both else "Area under the target probability"
+    seeds = list(by_seed.seed.unique())
+    rows = []
+    for names, part in by_seed.groupby(keys, sort=False):
+        values = part.set_index("seed")[figure]
+        cells = [f"{values[seed]:.3f}" for seed in seeds] + [f"{values.mean():.3f}", f"{values.std(ddof=1):.3f}"]
+        method, *order = map(str, names)
+        rows.append([f"`{method}`", *order, *cells])
+    note = f"{title} of each training alone; standard deviation of a sample of {len(seeds)}."
+    if len(seeds) < FEW_SEEDS:
+        # The variance of a mean over T resampled values is short of the factor (T - 1) / T.
+        share = 1 - ((len(seeds) - 1) / len(seeds)) ** 0.5
+        note += f" So few seeds make the seeds' part of every interval about {100 * share:.0f} % too narrow."
+    header = [*keys, *(f"seed {seed}" for seed in seeds), "mean", "sd over seeds"]
+    return ["### By seed", note, markdown_table(header, rows)]
+
+
 def _shift_part(shifts: pd.DataFrame) -> list[str]:
     points = shifts.copy()
     shares = [name for name in shifts.columns if name.startswith(("accuracy", "lost"))]
@@ -216,8 +319,10 @@ def summary_markdown(
     differences: pd.DataFrame | None,
     shifts: pd.DataFrame | None,
     left_out: list[str],
+    by_seed: dict[str, pd.DataFrame] | None = None,
 ) -> str:
     """Return the page ``summary.md``: conditions, for each imputation warnings and tables, and how to read them."""
+    of_each = None if not by_seed else by_seed.get("differences", by_seed["summary"])
 
     def of(table: pd.DataFrame | None, imputation: str) -> pd.DataFrame | None:
         part = table[table.imputation == imputation] if table is not None else None
@@ -227,19 +332,21 @@ def summary_markdown(
     if left_out:
         parts.append("\n".join(f"- {note}" for note in left_out))
     for imputation in summary.imputation.unique():
-        by_method, compared, shifted = (of(table, imputation) for table in (summary, differences, shifts))
+        tables = (summary, differences, shifts, of_each)
+        by_method, compared, shifted, apart = (of(table, imputation) for table in tables)
         assert by_method is not None
         parts.append(f"## Removed pixels: {imputation}")
         notes = warnings(by_method, compared)
         if notes:
             parts.append("\n".join(f"- {note}" for note in notes))
         parts += _difference_part(compared) if compared is not None else []
+        parts += _seed_part(apart) if apart is not None else []
         parts += _method_part(by_method)
         parts += _shift_part(shifted) if shifted is not None else []
     parts.append(
         "Area under the mean target probability, and under the share of images that still predict the target, over "
         "the fraction removed. MoRF removes the most relevant pixels first (a good map makes the area small and the "
         "flip early), LeRF the least relevant first (large and late). In brackets: 95 % bootstrap intervals over "
-        "images. Seconds: for the maps of all images."
+        f"images{' and seeds' if by_seed else ''}. Seconds: for the maps of all images."
     )
     return "\n\n".join(parts) + "\n"
