@@ -6,13 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from omegaconf import OmegaConf
 from PIL import Image
 
+from fa_repro.checkpoint import load_checkpoint
 from fa_repro.commands import benchmark_removal
+from fa_repro.errors import InputError
 from fa_repro.removal import Measured, pooled
 from fa_repro.removal.figures import curves_figure
 from fa_repro.removal.summary import summary_markdown, tabulate
 from fa_repro.statistics import Bootstrap
+from fa_repro.subject import open_subject
 
 # ---------------------------------------------------------------------------------------- the bootstrap
 
@@ -164,7 +168,7 @@ def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
     assert code == 0, err
     path = tmp_path / "benchmark-removal" / "shapes-fa_cnn-seeds2-5-11"
     page = (path / "summary.md").read_text()
-    assert "with the seeds 2, 5, 11, 6 test images" in page and "(standard deviation over seeds" in page
+    assert "with the seeds 2, 5 and 11 (50 % of" in page and "(standard deviation over seeds" in page
     identity = (path / ".identity.json").read_text()
     assert all(f"checkpoint[{i}]" in identity for i in range(3))
     code, out, _ = cli(*words, f"checkpoint=[{','.join(sorted(paths))}]")
@@ -192,32 +196,39 @@ def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
     assert code == 0 and "already finished" in out  # a path or a list of it: the same run
 
 
-def test_checkpoints_that_are_no_seeds_of_one_model_are_refused(cli, words, untrained, tmp_path):
+def _config(*paths):
+    data = {"name": "from_checkpoint", "download": False, "mirror": True}
+    cfg = {"checkpoint": [str(path) for path in paths], "model": {"name": "from_checkpoint"}, "data": data}
+    return OmegaConf.create(cfg | {"name": None, "seed": 0})
+
+
+def test_checkpoints_that_are_no_seeds_of_one_model_are_refused(untrained, tmp_path):
     first = untrained("first", 0)
+    data = load_checkpoint(first).data
     wide = {"name": "resnet_small", "widths": [8], "blocks": [1]}
     trainer = {"epochs": 2, "augment": {"crop": 0, "flip": True, "removal": 0.5}}
     for other, needle in (
         (untrained("again", 0), "the same seed 0"),
         (untrained("wide", 1, model=wide), "model."),
         (untrained("longer", 1, trainer=trainer), "trainer.epochs: 1 and 2"),
+        (untrained("more", 1, data=data | {"n_train": 21}), "data.n_train: 20 and 21"),
         (untrained("others", 1, classes=[f"other{i}" for i in range(10)]), "classes"),
     ):
-        text = _refused(cli(*words, f"checkpoint=[{first},{other}]"))
-        assert needle in text and str(first) in text and str(other) in text, text
-    assert f"{tmp_path}/none.pt: no such file" in _refused(cli(*words, f"checkpoint=[{first},{tmp_path}/none.pt]"))
-    assert "checkpoint=[]: must be a path" in _refused(cli(*words, "checkpoint=[]"))
-    assert "checkpoint=3: must be a path" in _refused(cli(*words, "checkpoint=3"))
-    text = _refused(cli("benchmark-sanity", f"checkpoint=[{first},{first}]", f"results={tmp_path}"))
-    assert "checkpoint" in text
-    assert not (tmp_path / "benchmark-removal").exists()
+        with pytest.raises(InputError) as refused:
+            open_subject(_config(first, other), "benchmark-removal")
+        text = str(refused.value)
+        assert needle in text and str(first) in text and str(other) in text and "\n" not in text
+    with pytest.raises(InputError, match=r"none\.pt: no such file"):
+        open_subject(_config(first, tmp_path / "none.pt"), "benchmark-removal")
+    # Where the data lies may differ, and the order of the words does not matter.
+    moved = untrained("moved", 1, data=data | {"cache": str(tmp_path)})
+    one, other = (_config(first, moved), _config(moved, first))
+    assert [t.seed for t in open_subject(one, "benchmark-removal").trainings] == [0, 1]
+    assert open_subject(other, "benchmark-removal").inputs == open_subject(one, "benchmark-removal").inputs
+    assert one == other
 
 
-def test_where_the_data_lies_may_differ(cli, words, untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark_removal, "tabulate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    from fa_repro.checkpoint import load_checkpoint
-
-    data = load_checkpoint(untrained("here", 0)).data
-    there = untrained("there", 1, data=data | {"cache": str(tmp_path)})
-    assert cli(*words, f"checkpoint=[{untrained('here', 0)},{there}]").code == 130  # measured, and stopped by us
-    other = untrained("other", 1, data=data | {"n_train": 21})
-    assert "data.n_train: 20 and 21" in _refused(cli(*words, f"checkpoint=[{untrained('here', 0)},{other}]"))
+def test_other_commands_take_one_checkpoint(cli, untrained, tmp_path):
+    first = untrained("first", 0)
+    for command in ("benchmark-sanity", "verify-gradcam"):
+        assert "checkpoint" in _refused(cli(command, f"checkpoint=[{first},{first}]", f"results={tmp_path}"))

@@ -11,6 +11,7 @@ from torch import nn
 from fa_repro.data import ImageSet
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
+from fa_repro.saved import read_saved
 
 FORMAT = 1
 
@@ -57,14 +58,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"checkpoint={path}: no such file. `fa-repro train` writes RESULTS/train/NAME/checkpoint.pt.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what its zip and pickle readers raise
-        raise InputError(
-            f"checkpoint={path}: is damaged or no checkpoint ({type(error).__name__}). Train it anew."
-        ) from None
+    written = "`fa-repro train` writes RESULTS/train/NAME/checkpoint.pt."
+    content = read_saved(path, "checkpoint", written, "is damaged or no checkpoint", "Train it anew.")
     if not isinstance(content, Mapping) or "fa_repro_checkpoint" not in content:
         raise InputError(f"checkpoint={path}: is no checkpoint of fa-repro train.")
     if content["fa_repro_checkpoint"] != FORMAT:

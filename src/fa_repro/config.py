@@ -150,68 +150,56 @@ class VerifyConfig(CommandConfig):
 
 
 @dataclass
-class RemovalConfig(CommandConfig):
+class BenchmarkConfig(CommandConfig):
+    """What every benchmark of attribution methods has: of what, which methods, how their maps are made."""
+
+    checkpoint: str | None = None
+    data: DataConfig = MISSING
+    methods: list[str] = MISSING
+    target: str = MISSING
+    n_images: int = MISSING
+    upsampling: str = MISSING
+    patch: int = MISSING
+    repeats: int = MISSING
+    bootstrap: int = MISSING
+    batch_size: int = MISSING
+
+
+@dataclass
+class ClassifierConfig(BenchmarkConfig):
+    """What a benchmark has that takes any classifier, and captum's methods."""
+
+    model: ModelConfig = MISSING
+    layer: str | None = None
+    n_steps: int = MISSING
+    n_samples: int = MISSING
+
+
+@dataclass
+class RemovalConfig(ClassifierConfig):
     """``configs/benchmark_removal.yaml``."""
 
     checkpoint: Any = None  # a path or a list of paths
-    data: DataConfig = MISSING
-    model: ModelConfig = MISSING
-    layer: str | None = None
-    methods: list[str] = MISSING
     orders: list[str] = MISSING
     imputation: Any = MISSING  # a word or a list of words
-    target: str = MISSING
-    n_images: int = MISSING
     fractions: list[float] = MISSING
-    upsampling: str = MISSING
     unit: str = MISSING
-    patch: int = MISSING
-    repeats: int = MISSING
-    n_steps: int = MISSING
-    n_samples: int = MISSING
-    bootstrap: int = MISSING
-    batch_size: int = MISSING
 
 
 @dataclass
-class SanityConfig(CommandConfig):
+class SanityConfig(ClassifierConfig):
     """``configs/benchmark_sanity.yaml``."""
 
-    checkpoint: str | None = None
-    data: DataConfig = MISSING
-    model: ModelConfig = MISSING
-    layer: str | None = None
-    methods: list[str] = MISSING
-    target: str = MISSING
-    n_images: int = MISSING
-    upsampling: str = MISSING
-    patch: int = MISSING
-    repeats: int = MISSING
-    n_steps: int = MISSING
-    n_samples: int = MISSING
-    bootstrap: int = MISSING
-    batch_size: int = MISSING
-
 
 @dataclass
-class LocalizationConfig(CommandConfig):
+class LocalizationConfig(BenchmarkConfig):
     """``configs/benchmark_localization.yaml``."""
 
-    checkpoint: str | None = None
-    data: DataConfig = MISSING
-    methods: list[str] = MISSING
     measures: list[str] = MISSING
-    target: str = MISSING
-    n_images: int = MISSING
     tolerance: int = MISSING
     grid: int = MISSING
     confidence: float = MISSING
     mosaics: int = MISSING
-    upsampling: str = MISSING
-    patch: int = MISSING
-    repeats: int = MISSING
-    bootstrap: int = MISSING
-    batch_size: int = MISSING
 
 
 @dataclass

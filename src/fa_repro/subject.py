@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
 from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data
@@ -71,20 +72,28 @@ def open_subject(cfg: DictConfig, command: str) -> Subject:
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
+    return (_from_checkpoint if names_checkpoint(cfg, command) else _from_model)(cfg, config)
+
+
+def names_checkpoint(cfg: DictConfig, command: str) -> bool:
+    """Return whether ``cfg`` names a checkpoint; if not, it names a model and a data set.
+
+    Raises:
+        InputError: it names too much or too little.
+
+    """
     if cfg.checkpoint is not None:
         if cfg.model.name != "from_checkpoint":
             raise InputError(
                 "checkpoint=… and model=… contradict each other: the checkpoint holds its model. Give one of them."
             )
-        return _from_checkpoint(cfg, config)
-    if cfg.model.name == "from_checkpoint":
+        return True
+    if "from_checkpoint" in (cfg.model.name, cfg.data.name):
         raise InputError(
-            f"{command} needs checkpoint=PATH (`fa-repro train` writes RESULTS/train/NAME/checkpoint.pt), "
-            f"or model=… and data=… for another classifier."
+            f"{command} needs checkpoint=PATH, or model=NAME and data=NAME for another classifier "
+            f"(`fa-repro train` writes RESULTS/train/NAME/checkpoint.pt)."
         )
-    if cfg.data.name == "from_checkpoint":
-        raise InputError(f"{command} with model=… needs data=NAME: whose test images?")
-    return _from_model(cfg, config)
+    return False
 
 
 # Of a data set's config, where its files lie and not what they are; that much the task's statistics tell.
@@ -140,11 +149,11 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
 
     share = checkpoint.trainer["augment"]["removal"]
     augmented = f"{100 * share:.0f} % of the training images with removal" if share else "no removal"
-    words = f"{name} trained on {data_label(checkpoint.data)} ({augmented} as augmentation)"
     seeds = [str(one.seed) for one in checkpoints]
+    each = "" if alone else f" with the seeds {', '.join(seeds[:-1])} and {seeds[-1]}"
     return Subject(
         name=name,
-        words=words if alone else f"{words} with the seeds {', '.join(seeds)}",
+        words=f"{name} trained on {data_label(checkpoint.data)}{each} ({augmented} as augmentation)",
         data=data_label(data),
         run_name=cfg.name or f"{data_label(data)}-{name}-seed{'s' * (not alone)}{'-'.join(seeds)}",
         inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)},
@@ -194,6 +203,52 @@ def _from_model(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
         load=lambda: test,
         trainings=(Training(cfg.seed, build),),
     )
+
+
+class Ready(NamedTuple):
+    """What a benchmark of attribution methods begins with, on the device.
+
+    Attributes:
+        images: the chosen test images.
+        model: the network, of several trainings the first.
+        methods: those that it can do.
+        left_out: a line for each that it can't.
+        context: settings of the methods.
+
+    """
+
+    images: ImageSet
+    model: nn.Module
+    methods: list[str]
+    left_out: list[str]
+    context: Context
+
+
+def make_ready(subject: Subject, cfg: DictConfig, device: torch.device) -> Ready:
+    """Choose images, methods and settings as ``cfg`` (a `fa_repro.config.ClassifierConfig`) says.
+
+    Raises:
+        InputError: data, layer or methods can't be used.
+
+    """
+    images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
+    model = subject.build().to(device)
+    layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
+    methods, left_out = choose_methods(cfg.methods, model, subject.name, len(images), layer)
+    for line in left_out:
+        print(line)
+    context = Context(
+        colour=torch.tensor(subject.task.mean, device=device),
+        layer=layer,
+        upsampling=cfg.upsampling,
+        patch=cfg.patch,
+        repeats=cfg.repeats,
+        n_steps=cfg.n_steps,
+        n_samples=cfg.n_samples,
+        seed=cfg.seed,
+        batch_size=cfg.batch_size,
+    )
+    return Ready(images, model, methods, left_out, context)
 
 
 def feature_layer(model: nn.Module, asked: str | None, images: torch.Tensor) -> str | None:

@@ -1,34 +1,11 @@
 """Which layer of a network Grad-CAM looks at."""
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor, nn
 
 from fa_repro.errors import InputError
+from fa_repro.models.order import run_order
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-def _outputs(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...] | None]:
-    """Return the output's shape of every module by dotted name, in the order in which they end; None: no tensor."""
-    ended: dict[str, tuple[int, ...] | None] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: object, output: object) -> None:
-            ended.pop(name, None)  # one that runs again counts from its last time
-            ended[name] = tuple(output.shape) if isinstance(output, Tensor) else None
-
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
-    try:
-        with torch.inference_mode():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return ended
 
 
 def last_convolutional_stage(model: nn.Module, images: Tensor) -> str | None:
@@ -48,8 +25,8 @@ def last_convolutional_stage(model: nn.Module, images: Tensor) -> str | None:
     """
     modules = dict(model.named_modules())
     found = None
-    for name, shape in _outputs(model, images).items():
-        convolves = any(isinstance(inner, _CONVOLUTIONS) for inner in modules[name].modules())
+    for name, shape in run_order(model, images).items():
+        convolves = bool(name) and any(isinstance(inner, _CONVOLUTIONS) for inner in modules[name].modules())
         if convolves and shape is not None and len(shape) == 4 and shape[2] == shape[3] > 1:
             found = name
     return found
@@ -66,7 +43,7 @@ def check_layer(model: nn.Module, layer: str, images: Tensor) -> None:
     if layer not in names:
         near = [name for name, _ in model.named_children()]
         raise InputError(f"layer={layer}: the model has no such module. At its top: {', '.join(near)}.")
-    shapes = _outputs(model, images)
+    shapes = run_order(model, images)
     shape = shapes.get(layer)
     if layer not in shapes:
         raise InputError(f"layer={layer}: does not run when the model classifies. Give another layer.")

@@ -11,21 +11,21 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from fa_repro.attribution import METHODS, Context, check_captum, choose_methods
+from fa_repro.attribution import METHODS, Context, check_captum
+from fa_repro.attribution.targets import choose_targets
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
 from fa_repro.removal import Measured, measure, per_image_table
-from fa_repro.removal.benchmark import choose_targets
 from fa_repro.removal.curves import removed_counts
 from fa_repro.removal.figures import curves_figure, examples_figure
 from fa_repro.removal.imputation import imputer
 from fa_repro.removal.ranking import rank_squares, square_means, tie_break
 from fa_repro.removal.summary import summary_markdown, tabulate
 from fa_repro.rundir import RunDir
-from fa_repro.subject import feature_layer, open_subject
+from fa_repro.subject import make_ready, open_subject
 
 EXAMPLES = 4  # images in examples.png
 
@@ -53,25 +53,10 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
-    model = subject.build().to(device)
-    layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
-    methods, left_out = choose_methods(cfg.methods, model, subject.name, len(images), layer)
-    for line in left_out:
-        print(line)
+    images, model, methods, left_out, context = make_ready(subject, cfg, device)
 
     orders = list(dict.fromkeys(cfg.orders))
     mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)
-    context = Context(
-        layer=layer,
-        upsampling=cfg.upsampling,
-        patch=cfg.patch,
-        repeats=cfg.repeats,
-        n_steps=cfg.n_steps,
-        n_samples=cfg.n_samples,
-        seed=cfg.seed,
-        batch_size=cfg.batch_size,
-    )
     steps = len(removed_counts(cfg.fractions, subject.task.image_size**2, unit**2)) - 2
     readings = 1 + len(imputations) * (1 + len(methods) * len(orders) * steps)
     rundir.start()

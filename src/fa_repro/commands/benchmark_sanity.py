@@ -4,7 +4,9 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from fa_repro.attribution import Context, check_captum, choose_methods
+from fa_repro.attribution import check_captum
+from fa_repro.attribution.batches import batches
+from fa_repro.attribution.targets import choose_targets
 from fa_repro.config import check_word
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
@@ -13,7 +15,7 @@ from fa_repro.rundir import RunDir
 from fa_repro.sanity import layers, left_as_they_are, measure
 from fa_repro.sanity.figures import sanity_figure
 from fa_repro.sanity.summary import sanity_table, summary_markdown
-from fa_repro.subject import feature_layer, open_subject
+from fa_repro.subject import make_ready, open_subject
 
 
 def run(cfg: DictConfig) -> int:
@@ -31,31 +33,16 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
-    model = subject.build().to(device)
-    layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
-    methods, left_out = choose_methods(cfg.methods, model, subject.name, len(images), layer)
-    for line in left_out:
-        print(line)
+    images, model, methods, left_out, context = make_ready(subject, cfg, device)
     order = layers(model, images.images[:1].float() / 255)
     if not order:
         raise InputError(f"model {subject.name}: none of its layers has weights that can be drawn anew.")
 
-    targets = images.labels
-    if cfg.target == "predicted":
-        with torch.no_grad():
-            batches = images.images.split(cfg.batch_size)
-            targets = torch.cat([model(batch.float() / 255).argmax(1) for batch in batches])
-    context = Context(
-        colour=torch.tensor(subject.task.mean, device=device),
-        layer=layer,
-        upsampling=cfg.upsampling,
-        patch=cfg.patch,
-        repeats=cfg.repeats,
-        n_steps=cfg.n_steps,
-        n_samples=cfg.n_samples,
-        seed=cfg.seed,
-        batch_size=cfg.batch_size,
+    targets = torch.cat(
+        [
+            choose_targets(model, batch, images.labels[rows], cfg.target)
+            for rows, batch, _ in batches(images.images, context)
+        ]
     )
     maps = len(images) * len(methods) * (len(order) + 1)
     with tqdm(total=maps, desc="randomising", unit="map", delay=2, disable=None) as bar:

@@ -13,12 +13,12 @@ from fa_repro.attribution import Context
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data, stratified
 from fa_repro.device import choose_device, describe
-from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir, data_label, digest
 from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, training
 from fa_repro.speed.figures import rates_figure
+from fa_repro.subject import names_checkpoint
 
 
 def run(cfg: DictConfig) -> int:
@@ -76,17 +76,11 @@ def run(cfg: DictConfig) -> int:
 
 def _open(cfg: DictConfig, config: dict[Any, Any], split: str) -> tuple[torch.nn.Module, str, ImageSet, RunDir]:
     """Return the model, what it is in words, the split's images and the run directory."""
-    if cfg.checkpoint is not None:
-        if cfg.model.name != "from_checkpoint":
-            raise InputError(
-                "checkpoint=… and model=… contradict each other: the checkpoint holds its model. Give one of them."
-            )
+    if names_checkpoint(cfg, "benchmark-speed"):
         checkpoint = load_checkpoint(cfg.checkpoint)
         data_config = merge_data(checkpoint, config["data"])
         name, inputs = checkpoint.model["name"], {"checkpoint": digest(Path(cfg.checkpoint))}
     else:
-        if cfg.model.name == "from_checkpoint" or cfg.data.name == "from_checkpoint":
-            raise InputError("benchmark-speed needs checkpoint=PATH, or model=NAME and data=NAME for fresh weights.")
         checkpoint, data_config, name, inputs = None, config["data"], cfg.model.name, {}
     default = f"{cfg.what}-{data_label(data_config)}-{name}-seed{cfg.seed}"
     rundir = RunDir(cfg, "benchmark-speed", cfg.name or default, inputs)

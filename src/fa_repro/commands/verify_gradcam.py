@@ -21,6 +21,7 @@ from fa_repro.plotting import png
 from fa_repro.proofs import decomposition, identity, morphing
 from fa_repro.proofs.figures import identity_figure, morphing_figure
 from fa_repro.rundir import RunDir, data_label, default_name, digest
+from fa_repro.subject import names_checkpoint
 
 ROWS = 5  # images in identity.png
 CLASSES = 4  # classes in morphing.png
@@ -111,11 +112,7 @@ def _open(cfg: DictConfig) -> tuple[nn.Module, str, Tensor, Tensor, tuple[str, .
     """Return model, its name, images (N,C,H,W) float64 in [0,1], labels (N,), class names and the run directory."""
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    if cfg.checkpoint is not None:
-        if cfg.model.name != "from_checkpoint":
-            raise InputError(
-                "checkpoint=… and model=… contradict each other: the checkpoint holds its model. Give one of them."
-            )
+    if names_checkpoint(cfg, "verify-gradcam"):
         checkpoint = load_checkpoint(cfg.checkpoint)
         data_config = merge_data(checkpoint, config["data"])
         name = checkpoint.model["name"]
@@ -123,8 +120,6 @@ def _open(cfg: DictConfig) -> tuple[nn.Module, str, Tensor, Tensor, tuple[str, .
         rundir = RunDir(cfg, "verify-gradcam", rundir_name, {"checkpoint": digest(Path(cfg.checkpoint))})
         model, task = checkpoint.build(), Task(**checkpoint.task)
     else:
-        if cfg.model.name == "from_checkpoint" or cfg.data.name == "from_checkpoint":
-            raise InputError("verify-gradcam needs checkpoint=PATH, or model=NAME and data=NAME for fresh weights.")
         data_config, name = config["data"], cfg.model.name
         rundir = RunDir(cfg, "verify-gradcam", cfg.name or default_name(cfg))
         train = load_data(data_config, "train")

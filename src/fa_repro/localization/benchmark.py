@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution import METHODS, Context, explain_classes
+from fa_repro.attribution.batches import batches
+from fa_repro.attribution.targets import choose_targets
 from fa_repro.localization.energy import energy
 from fa_repro.localization.grid import cell_shares
 from fa_repro.localization.pointing_game import pointing_game
@@ -63,17 +65,10 @@ def measure_truth(
         "pointing_game": partial(pointing_game, tolerance=tolerance),
         "energy": energy,
     }
-    context = replace(context, pool=images)
     scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
     targets = []
-    for rows in torch.arange(len(images)).split(context.batch_size):
-        here = rows.to(images.device)
-        batch, truth, chosen = images[here].float() / 255, masks[here], labels[here]
-        if target == "predicted":
-            with torch.inference_mode():
-                chosen = model(batch).argmax(1)
-            chosen = chosen.clone()  # an inference tensor can't take part in Grad-CAM's graph
-        there = replace(context, rows=rows)
+    for rows, batch, there in batches(images, context):
+        truth, chosen = masks[rows], choose_targets(model, batch, labels[rows], target)
         by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
         for method in methods:
             maps = METHODS[method](model, batch, chosen, there)
@@ -113,12 +108,9 @@ def measure_grid(
 
     """
     at_once = max(1, context.batch_size // grid**2)
-    context = replace(context, pool=mosaics, batch_size=at_once)
     scores = []
-    for rows in torch.arange(len(mosaics)).split(at_once):
-        here = rows.to(mosaics.device)
-        batch, chosen, there = mosaics[here].float() / 255, classes[here], replace(context, rows=rows)
-        by_method = []
+    for rows, batch, there in batches(mosaics, replace(context, batch_size=at_once)):
+        chosen, by_method = classes[rows], []
         for method in methods:
             by_method.append(cell_shares(explain_classes(method, model, batch, chosen, there), grid))
             tick(chosen.numel())

@@ -17,6 +17,7 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.models.normalization import Normalize
+from fa_repro.saved import read_saved
 
 # Of ImageNet's training set: what torchvision's weights were trained with (its docs, "Models and pre-trained weights").
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -125,14 +126,8 @@ def call_factory(word: str) -> nn.Module:
 
 def _load(model: nn.Module, path: Path, name: str) -> None:
     """Load a state dict, bare or under the names that training scripts use."""
-    if not path.is_file():
-        raise InputError(f"model.weights={path}: no such file. Give a state dict that torch.save wrote.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises what its zip and pickle readers raise
-        raise InputError(
-            f"model.weights={path}: is no state dict that torch.save wrote ({type(error).__name__})."
-        ) from None
+    wanted = "state dict that torch.save wrote"
+    content = read_saved(path, "model.weights", f"Give a {wanted}.", f"is no {wanted}")
     for key in _NESTS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]

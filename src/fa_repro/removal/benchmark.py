@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution import METHODS, Context
+from fa_repro.attribution.batches import take
+from fa_repro.attribution.targets import choose_targets
 from fa_repro.progress import Keep, Part
 from fa_repro.removal.curves import Ends, Readings, read_ends, removal_readings, removed_counts
 from fa_repro.removal.imputation import Impute, imputer
@@ -22,6 +24,7 @@ class _Shared(NamedTuple):
     """What all methods take of a batch."""
 
     images: Tensor  # (N,C,H,W) in [0,1]
+    context: Context
     targets: Tensor  # (N,)
     imputes: list[Impute]
     ends: Ends
@@ -99,23 +102,22 @@ def measure(
     n, _, height, width = images.shape
     counts = removed_counts(fractions, height * width, unit**2)
     ties = tie_break(height * width // unit**2, context.seed)
-    context = replace(context, colour=mean.to(images.device), pool=images)
-    batches = torch.arange(n).split(context.batch_size)
+    context = replace(context, colour=mean.to(images.device))
+    places = torch.arange(n).split(context.batch_size)  # of each batch
 
     @lru_cache(maxsize=1)  # made when the first method asks for it: of a batch whose parts are all kept, none does
     def shared(b: int) -> _Shared:
-        rows = batches[b]
-        batch = images[rows.to(images.device)].float() / 255
-        chosen = choose_targets(model, batch, labels[rows.to(labels.device)], target)
-        imputes = [imputer(batch, kind, mean, std, rows, n, context.seed) for kind in imputations]
+        rows, batch, there = take(images, places[b], context)
+        chosen = choose_targets(model, batch, labels[rows], target)
+        imputes = [imputer(batch, kind, mean, std, places[b], n, context.seed) for kind in imputations]
         ends = read_ends(model, batch, imputes, chosen)
         tick(len(batch) * (1 + len(imputes)))
-        return _Shared(batch, chosen, imputes, ends)
+        return _Shared(batch, there, chosen, imputes, ends)
 
     def find(b: int, method: str) -> Part:
-        batch, chosen, imputes, ends = shared(b)
+        batch, there, chosen, imputes, ends = shared(b)
         began = time.perf_counter()
-        maps = METHODS[method](model, batch, chosen, replace(context, rows=batches[b]))
+        maps = METHODS[method](model, batch, chosen, there)
         if maps.is_cuda:
             torch.cuda.synchronize(maps.device)
         seconds = time.perf_counter() - began
@@ -126,7 +128,7 @@ def measure(
         of_maps = {"degenerate": degenerate(maps), "seconds": torch.tensor(seconds, dtype=torch.float64)}
         return {**found, "targets": chosen, **of_maps}
 
-    parts = [[keep(f"{method} {b}", partial(find, b, method)) for method in methods] for b in range(len(batches))]
+    parts = [[keep(f"{method} {b}", partial(find, b, method)) for method in methods] for b in range(len(places))]
 
     def gather(field: str) -> np.ndarray:
         """Join the methods and the batches: (M,...,N)."""
@@ -160,22 +162,10 @@ def pooled(measured: Sequence[Measured]) -> Measured:
     if len(measured) == 1:
         return measured[0]
     along_images = ("targets", "labels", "probability", "logit", "prediction", "degenerate")
-    joined: dict[str, Any] = {n: np.concatenate([getattr(one, n) for one in measured], axis=-1) for n in along_images}
-    seconds = np.sum([one.seconds for one in measured], axis=0)
-    return measured[0]._replace(**joined, seconds=seconds, trainings=len(measured))
-
-
-@torch.inference_mode()
-def _predictions(model: nn.Module, images: Tensor) -> Tensor:
-    return model(images).argmax(1)
-
-
-def choose_targets(model: nn.Module, images: Tensor, labels: Tensor, target: str | int) -> Tensor:
-    """Return the classes (N,) whose probability is watched; see `measure`."""
-    if isinstance(target, int):
-        return torch.full_like(labels, target)
-    chosen = _predictions(model, images) if target == "predicted" else labels
-    return chosen.clone()  # an inference tensor can't take part in Grad-CAM's graph
+    fields: dict[str, Any] = measured[0]._asdict()
+    fields |= {name: np.concatenate([getattr(one, name) for one in measured], axis=-1) for name in along_images}
+    fields |= {"seconds": np.sum([one.seconds for one in measured], axis=0), "trainings": len(measured)}
+    return Measured(**fields)
 
 
 def per_image_table(measured: Measured, rows: np.ndarray) -> pd.DataFrame:

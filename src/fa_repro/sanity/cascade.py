@@ -1,7 +1,6 @@
 """The check: each method's maps of a network that loses its layers, held against those of the intact one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution import METHODS, Context
+from fa_repro.attribution.batches import batches
 from fa_repro.sanity.randomization import Layer, cascade
 from fa_repro.sanity.rank_correlation import spearman
 
@@ -45,14 +45,11 @@ def measure(
         tick: told how many maps have been made.
 
     """
-    context = replace(context, pool=images)
 
     def explain(network: nn.Module, method: str) -> Tensor:
         maps = []
-        for rows in torch.arange(len(images)).split(context.batch_size):
-            there = rows.to(images.device)
-            batch = images[there].float() / 255
-            maps.append(METHODS[method](network, batch, targets[there], replace(context, rows=rows)))
+        for rows, batch, there in batches(images, context):
+            maps.append(METHODS[method](network, batch, targets[rows], there))
             tick(len(rows))
         return torch.cat(maps)
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from fa_repro.models.order import run_order
+
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
@@ -62,23 +64,7 @@ def layers(model: nn.Module, images: Tensor) -> list[Layer]:
     # A wrapper around the network.
     while len(entries) == 1 and (inner := list(_entries(f"{entries[0][0]}.", entries[0][1]))) and entries[0][0]:
         entries = inner
-    ran: dict[str, int] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if _reset(module):
-
-            def note(_: nn.Module, __: object, ___: object, name: str = name) -> None:
-                ran.pop(name, None)  # one that runs again counts from its last time
-                ran[name] = 0
-
-            handles.append(module.register_forward_hook(note))
-    try:
-        with torch.inference_mode():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    place = {name: i for i, name in enumerate(ran)}
+    place = {name: i for i, name in enumerate(run_order(model, images))}
     found = []
     for name, module in entries:
         holders = tuple(holder for holder in _holders(name, module) if holder in place)
