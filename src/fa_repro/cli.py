@@ -19,7 +19,7 @@ COMMANDS = {
     "benchmark-removal": "take away pixels in the order of each method's map and watch the prediction",
     "benchmark-sanity": "randomise the weights layer by layer; do the methods' maps change with them?",
     "benchmark-localization": "does each method's map lie where the object is? pointing game, energy, grid of images",
-    "benchmark-speed": "images per second of training or explaining, against a limit or a peer",
+    "benchmark-speed": "images per second of training, explaining or removing pixels, against a limit or a peer",
     "report": "gather every run under results/ into REPORT.md: claim, evidence, verdict",
 }
 USAGE = "\n".join(

@@ -184,6 +184,7 @@ class RemovalConfig(ClassifierConfig):
     imputation: Any = MISSING  # a word or a list of words
     fractions: list[float] = MISSING
     unit: str = MISSING
+    precision: str = MISSING
 
 
 @dataclass
@@ -212,6 +213,7 @@ class SpeedConfig(CommandConfig):
     trainer: TrainerConfig = MISSING
     what: str = MISSING
     n_images: int = MISSING
+    n_removed: int = MISSING
     n_patched: int = MISSING
     rounds: int = MISSING
     workers: int = MISSING
@@ -336,10 +338,12 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "mosaics": _at_least(2),
     "imputation": _word_or_each(*IMPUTATIONS),
     "score": _one_of("logit", "probability"),
+    "precision": _one_of("fp32", "bf16"),
     "n_images": _at_least(1),
     "fractions": _ASCENDING,
     "n_patched": _at_least(2),
-    "what": _one_of("training", "explanation"),
+    "n_removed": _at_least(1),
+    "what": _one_of("training", "explanation", "removal"),
     "rounds": _at_least(1),
     "workers": _at_least(0),
     "upsampling": _one_of("bilinear", "nearest"),

@@ -65,8 +65,8 @@ def choose_methods(
     return methods, left_out
 
 
-# Read the logits of several classes in the same forward passes.
-_SHARE_PASSES = ("permutation", "occlusion")
+# Ask a network for nothing but logits, a forward pass a patch, and read those of several classes in the same passes.
+PATCHWISE = ("permutation", "occlusion")
 
 
 def explain_classes(method: str, model: nn.Module, images: Tensor, classes: Tensor, context: Context) -> Tensor:
@@ -83,7 +83,7 @@ def explain_classes(method: str, model: nn.Module, images: Tensor, classes: Tens
         (N,T,H,W) maps.
 
     """
-    if method in _SHARE_PASSES:
+    if method in PATCHWISE:
         return METHODS[method](model, images, classes, context)
     each = enumerate(classes.unbind(1))
     return torch.stack(
@@ -94,6 +94,7 @@ def explain_classes(method: str, model: nn.Module, images: Tensor, classes: Tens
 __all__ = [
     "CONTROLS",
     "METHODS",
+    "PATCHWISE",
     "Context",
     "Explain",
     "check_captum",

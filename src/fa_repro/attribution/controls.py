@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution.context import DEFAULT, Context
+from fa_repro.noise import noise_of
 
 
 def random(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:
     """Return noise (N,H,W), uniform in [0,1); with a pool, an image's noise is its own in whatever batch it comes."""
     rows = context.rows.cpu() if context.rows is not None else torch.arange(len(images))
     n = len(context.pool) if context.pool is not None else len(images)
-    generator = torch.Generator().manual_seed(context.seed)
-    return torch.rand(n, *images.shape[2:], generator=generator)[rows].to(images.device)
+    return noise_of(torch.rand, images.shape[2:], rows, n, context.seed).to(images.device)
 
 
 def center(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:

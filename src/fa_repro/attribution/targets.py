@@ -14,10 +14,14 @@ def choose_targets(model: nn.Module, images: Tensor, labels: Tensor, target: str
         target: ``predicted`` (on these images), ``label``, or a class's number.
 
     """
+    with torch.inference_mode():
+        predicted = model(images).argmax(1) if target == "predicted" else labels
+    return targets_of(predicted, labels, target)
+
+
+def targets_of(predicted: Tensor, labels: Tensor, target: str | int) -> Tensor:
+    """Return what `choose_targets` does, of classes (N,) that are predicted already."""
     if isinstance(target, int):
         return torch.full_like(labels, target)
-    if target == "label":
-        return labels.clone()
-    with torch.inference_mode():
-        predicted = model(images).argmax(1)
-    return predicted.clone()  # an inference tensor can't take part in Grad-CAM's graph
+    # A copy: an inference tensor can't take part in Grad-CAM's graph.
+    return (predicted if target == "predicted" else labels).clone()

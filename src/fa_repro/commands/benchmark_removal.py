@@ -1,11 +1,9 @@
 """``fa-repro benchmark-removal``: percent pixels removed for one classifier, every method beside the controls."""
 
-import gzip
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
@@ -18,12 +16,13 @@ from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
-from fa_repro.removal import Measured, measure, per_image_table
+from fa_repro.removal import Measured, measure, write_per_image
 from fa_repro.removal.curves import removed_counts
 from fa_repro.removal.figures import curves_figure, examples_figure
 from fa_repro.removal.imputation import imputer
 from fa_repro.removal.ranking import rank_squares, square_means, tie_break
-from fa_repro.removal.summary import summary_markdown, tabulate
+from fa_repro.removal.reader import Reader
+from fa_repro.removal.summary import precision_notes, summary_markdown, tabulate
 from fa_repro.rundir import RunDir
 from fa_repro.subject import make_ready, open_subject
 
@@ -66,10 +65,12 @@ def run(cfg: DictConfig) -> int:
     with Progress(rundir, device) as progress, bar:
         if progress.parts:
             print(f"{rundir.path}: going on, {len(progress.parts)} parts are measured.")
-            bar.update(sum(part["probability"][:, :, 1:-1].numel() for part in progress.parts.values()))
+            read = [part["probability"][:, :, 1:-1] for part in progress.parts.values() if "probability" in part]
+            bar.update(sum(values.numel() for values in read))
         for t, training in enumerate(subject.trainings):
+            network = training.build().to(device) if t else model
             measured = measure(
-                training.build().to(device) if t else model,
+                network,
                 images.images,
                 images.labels,
                 methods=methods,
@@ -82,6 +83,7 @@ def run(cfg: DictConfig) -> int:
                 std=std,
                 context=context,
                 tick=bar.update,
+                reader=Reader(network, images.images[: cfg.batch_size].float() / 255, cfg.precision),
                 keep=progress.within(f"seed {training.seed}"),
             )
             found.append(measured)
@@ -101,16 +103,19 @@ def run(cfg: DictConfig) -> int:
         rundir.write_text(file, table.to_csv(index=False, float_format="%.6g"))
     title = f"Percent pixels removed: {subject.run_name}"
     page = summary_markdown(
-        title, conditions, tables.summary, tables.differences, tables.shifts, left_out, tables.by_seed
+        title,
+        conditions,
+        tables.summary,
+        tables.differences,
+        tables.shifts,
+        left_out + precision_notes(found[0]),
+        tables.by_seed,
     )
     rundir.write_text("summary.md", page)
-    lines = [per_image_table(one, images.rows.numpy()) for measured in found for one in measured]
-    if len(seeds) > 1:
-        for i, table in enumerate(lines):
-            table.insert(0, "seed", seeds[i // len(imputations)])
-    rows = pd.concat(lines).to_csv(index=False).encode()
-    # No time stamp inside: the same rows are the same file.
-    rundir.write("per_image.csv.gz", lambda file: file.write(gzip.compress(rows, compresslevel=6, mtime=0)))
+    each = [(seed, one) for seed, measured in zip(seeds, found, strict=True) for one in measured]
+    told = [seed for seed, _ in each] if len(seeds) > 1 else None
+    rows = images.rows.numpy()
+    rundir.write("per_image.csv.gz", lambda file: write_per_image(file, [one for _, one in each], rows, told))
     rundir.write(
         "curves.png", png(curves_figure(tables.curves, conditions.split(", target")[0], tables.by_seed.get("curves")))
     )

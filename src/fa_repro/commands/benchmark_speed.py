@@ -1,4 +1,4 @@
-"""``fa-repro benchmark-speed``: images per second of training or explaining, against a limit or a peer, in one run."""
+"""``fa-repro benchmark-speed``: images per second of training, explaining or removing pixels; limits and peers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,8 @@ from fa_repro.device import choose_device, describe
 from fa_repro.models import Task, build_model
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir, data_label, digest
-from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, training
+from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, removal, training
+from fa_repro.speed.contention import DISTURBED, Contention, words
 from fa_repro.speed.figures import rates_figure
 from fa_repro.subject import names_checkpoint
 
@@ -35,8 +36,9 @@ def run(cfg: DictConfig) -> int:
     model, label, data, rundir = _open(cfg, config, split)
     if rundir.finished:
         return rundir.exit_code()
-    images = data.select(stratified(data.labels, min(cfg.n_images, len(data)), cfg.seed)).to(device)
-    mean = torch.tensor(data.statistics()[0], device=device)
+    n_images = cfg.n_removed if cfg.what == "removal" else cfg.n_images
+    images = data.select(stratified(data.labels, min(n_images, len(data)), cfg.seed)).to(device)
+    mean, std = (torch.tensor(values, device=device) for values in data.statistics())
     model = model.to(device)
     contenders: Sequence[Contender]
     comparisons: Sequence[Comparison]
@@ -44,12 +46,18 @@ def run(cfg: DictConfig) -> int:
         comparisons = training.COMPARISONS
         contenders, notes = training.training_contenders(model, images, config["trainer"], mean, cfg.workers)
     else:
-        comparisons = explanation.COMPARISONS
         context = Context(colour=mean, patch=cfg.patch, repeats=cfg.repeats, seed=cfg.seed, batch_size=cfg.batch_size)
         model = model.eval().requires_grad_(False)
-        contenders, notes = explanation.explanation_contenders(
-            model, images.images.float() / 255, context, cfg.n_patched
-        )
+        if cfg.what == "removal":
+            comparisons = removal.COMPARISONS
+            contenders, notes = removal.removal_contenders(
+                model, images.images, images.labels, std, context, cfg.n_patched
+            )
+        else:
+            comparisons = explanation.COMPARISONS
+            contenders, notes = explanation.explanation_contenders(
+                model, images.images.float() / 255, context, cfg.n_patched
+            )
     rundir.start()
     runs = len(contenders) * (cfg.rounds + 1)
     with tqdm(total=runs, desc=f"{cfg.what}", unit="run", delay=2, disable=None, leave=False) as bar:
@@ -58,7 +66,8 @@ def run(cfg: DictConfig) -> int:
             bar.update()
             bar.set_postfix_str(name)
 
-        rates = interleave(contenders, cfg.rounds, device, tick)
+        contention = Contention()
+        rates = interleave(contenders, cfg.rounds, device, tick, contention=contention)
     speeds, ratios = rate_table(rates), ratio_table(rates, comparisons)
     conditions = (
         f"{label}, {len(images)} images, {cfg.rounds} rounds in turns, {describe(device)}, torch {torch.__version__}."
@@ -66,7 +75,7 @@ def run(cfg: DictConfig) -> int:
     rundir.write_text("speed.csv", speeds.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("rounds.csv", rates.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("ratios.csv", ratios.to_csv(index=False, float_format="%.6g"))
-    page = _page(f"Speed of {cfg.what}", conditions, speeds, ratios, notes)
+    page = _page(f"Speed of {cfg.what}", conditions, speeds, ratios, notes, contention.share)
     rundir.write_text("summary.md", page)
     rundir.write("speed.png", png(rates_figure(speeds, f"{cfg.what}: {conditions.split(', torch')[0]}")))
     rundir.finish(describe(device))
@@ -95,16 +104,20 @@ def _open(cfg: DictConfig, config: dict[Any, Any], split: str) -> tuple[torch.nn
     return model, f"{name} on {data_label(data_config)}", data, rundir
 
 
-def _page(title: str, conditions: str, speeds: pd.DataFrame, ratios: pd.DataFrame, notes: list[str]) -> str:
-    """Return ``summary.md``: conditions, the ratios with their limits, the contenders' throughput."""
+def _page(
+    title: str, conditions: str, speeds: pd.DataFrame, ratios: pd.DataFrame, notes: list[str], waiting: float | None
+) -> str:
+    """Return ``summary.md``: conditions, the ratios with their limits and verdicts, the contenders' throughput."""
     parts = [f"# {title}", conditions]
-    if notes:
-        parts.append("\n".join(f"- {note}" for note in notes))
-    lines = ["| ratio of images/s | median [range] | limit | kept |", "| --- | --- | --- | --- |"]
+    parts.append("\n".join(f"- {note}" for note in [*notes, words(waiting)]))
+    lines = ["| ratio of images/s | limit | measured: median [range] | verdict |", "| --- | --- | --- | --- |"]
     for line in ratios.itertuples():
-        limit = "–" if line.met is None else f"{line.sense} {line.limit}"
-        kept = "–" if line.met is None else "yes" if line.met else "NO"
-        lines.append(f"| {line.comparison} | {line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}] | {limit} | {kept} |")
+        limit = "–" if line.met is None else f"{line.sense} {line.limit:g}"
+        verdict = "–" if line.met is None else "kept" if line.met else "NOT kept"
+        if line.met is not None and waiting is not None and waiting > DISTURBED:
+            verdict = "nothing can be concluded"
+        measured = f"{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]"
+        lines.append(f"| {line.comparison} | {limit} | {measured} | {verdict} |")
     parts.append("\n".join(lines))
     lines = ["| | images/s, median [range] |", "| --- | --- |"]
     for _, row in speeds.iterrows():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fa_repro.removal.noise import noise_field
+from fa_repro.noise import noise_field
 from fa_repro.removal.noisy_linear import NOISE, fill_linearly
 
 Impute = Callable[[Tensor, Tensor], Tensor]  # images (N,C,H,W), removed (N,H,W) bool -> images (N,C,H,W)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fa_repro.removal.noise import noise_field
+from fa_repro.noise import noise_field
 
 NOISE = 0.01  # standard deviation, for images in [0,1]; that of the paper
 TOLERANCE = 2e-5  # of the error at any pixel, as a share of the range of the image's known values

@@ -233,6 +233,17 @@ def warnings(summary: pd.DataFrame, differences: pd.DataFrame | None) -> list[st
     return found
 
 
+def precision_notes(measured: Sequence[Measured]) -> list[str]:
+    """Return what reading in bf16 did to the target's probability, a line for each imputation; none in fp32."""
+    return [
+        f"Read in bf16: with removed pixels {one.imputation}, the target's probability is off from fp32's by "
+        f"{one.error.largest:.1e} at most and {one.error.mean:.1e} on average, over {one.error.n} readings of one "
+        f"batch (`{one.methods[0]}`, every order and fraction)."
+        for one in measured
+        if one.error is not None
+    ]
+
+
 def _difference_part(differences: pd.DataFrame) -> list[str]:
     reference = differences.reference.iloc[0]
     header = ["method", "LeRF − MoRF area", f"minus `{reference}`", "images won", "share of occlusion"]

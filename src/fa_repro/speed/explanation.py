@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fa_repro.attribution import Context, grad_cam, occlusion, permutation
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
+from fa_repro.attribution.patches import patch_numbers
 from fa_repro.models import FeatureAlignCNN
 from fa_repro.speed.timing import Comparison, Contender
 
@@ -87,20 +88,34 @@ Make = Callable[[str, Work], Contender]
 
 
 def _captum(model: nn.Module, images: Tensor, context: Context, every: Make, some: Make) -> list[Contender]:
-    from captum.attr import FeaturePermutation, LayerGradCam, Occlusion
+    from captum.attr import LayerGradCam
 
-    channels, height, width = images.shape[1:]
-    patch = context.patch
-    columns = -(-width // patch)
-    number = (torch.arange(height, device=images.device) // patch)[:, None] * columns
-    number = number + torch.arange(width, device=images.device) // patch
-    colour = context.colour if context.colour is not None else images.new_zeros(channels)
-    baseline = colour.to(images).view(1, -1, 1, 1).expand(1, *images.shape[1:])
     cam = LayerGradCam(model, model.last_feature_layer)
-    occluding, permuting = Occlusion(model), FeaturePermutation(model)
 
     def grad_cam_of(part: Tensor, chosen: Tensor) -> object:
         return cam.attribute(part, target=chosen, relu_attributions=False)
+
+    patchwise = captum_on_patches(model, images, context)
+    return [every("captum LayerGradCam", grad_cam_of), *(some(name, work) for name, work in patchwise.items())]
+
+
+def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dict[str, Work]:
+    """Return captum's occlusion and permutation of the same patches as ours.
+
+    Args:
+        model: in eval mode.
+        images: (N,C,H,W); only their shape, type and device count.
+        context: settings of our methods.
+
+    """
+    from captum.attr import FeaturePermutation, Occlusion
+
+    channels, height, width = images.shape[1:]
+    patch = context.patch
+    number = patch_numbers((height, width), patch, images.device)
+    colour = context.colour if context.colour is not None else images.new_zeros(channels)
+    baseline = colour.to(images).view(1, -1, 1, 1).expand(1, *images.shape[1:])
+    occluding, permuting = Occlusion(model), FeaturePermutation(model)
 
     def at_once(part: Tensor) -> int:
         """As many patches a forward pass as fill a batch: captum at its best, within the same memory."""
@@ -125,11 +140,7 @@ def _captum(model: nn.Module, images: Tensor, context: Context, every: Make, som
             )
         return maps
 
-    return [
-        every("captum LayerGradCam", grad_cam_of),
-        some("captum Occlusion", occlude),
-        some("captum FeaturePermutation", permute),
-    ]
+    return {"captum Occlusion": occlude, "captum FeaturePermutation": permute}
 
 
 def _pytorch_grad_cam(model: nn.Module) -> Work:

@@ -3,11 +3,14 @@
 import operator
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+
+from fa_repro.speed.contention import Contention
 
 
 class Contender(NamedTuple):
@@ -15,6 +18,7 @@ class Contender(NamedTuple):
 
     name: str
     run: Callable[[], int]
+    crowded: bool = False  # by processes of its own, which compete with it for the cores
 
 
 class Comparison(NamedTuple):
@@ -42,6 +46,7 @@ def interleave(
     device: torch.device,
     tick: Callable[[str], object] = lambda name: None,
     clock: Callable[[], float] = time.perf_counter,
+    contention: Contention | None = None,
 ) -> pd.DataFrame:
     """Run every contender once unmeasured, then all of them in turn, ``rounds`` times.
 
@@ -51,6 +56,7 @@ def interleave(
         device: whose queued work belongs to the run that queued it.
         tick: told whose run has just ended.
         clock: in seconds.
+        contention: told of every measured run that nobody but strangers can have disturbed.
 
     Returns:
         Images per second: a line for each round, a column for each contender.
@@ -60,11 +66,13 @@ def interleave(
     for turn in range(rounds + 1):
         for contender in contenders:
             _wait(device)
-            began = clock()
-            images = contender.run()
-            _wait(device)
-            if turn > 0:  # the first is the warm-up: caches, worker processes, the choice of kernels
-                rates[contender.name].append(images / (clock() - began))
+            watched = contention if contention is not None and turn > 0 and not contender.crowded else nullcontext()
+            with watched:
+                began = clock()
+                images = contender.run()
+                _wait(device)
+                if turn > 0:  # the first is the warm-up: caches, worker processes, the choice of kernels
+                    rates[contender.name].append(images / (clock() - began))
             tick(contender.name)
     return pd.DataFrame(rates)
 

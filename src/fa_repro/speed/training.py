@@ -72,7 +72,7 @@ def _usual_loop(model: nn.Module, train: ImageSet, recipe: Mapping[str, Any], wo
             running += loss.item()
         return len(loader) * recipe["batch_size"]
 
-    return Contender(USUAL, epoch)
+    return Contender(USUAL, epoch, crowded=workers > 0)
 
 
 def _bare_steps(name: str, trainer: Trainer, steps: int) -> Contender:

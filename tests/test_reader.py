@@ -1,0 +1,240 @@
+"""The folded network against the network itself, and the benchmark read by either."""
+
+import gzip
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from fa_repro.attribution import Context
+from fa_repro.checkpoint import load_model
+from fa_repro.models import Task, build_model
+from fa_repro.removal import measure, per_image_table, reader, write_per_image
+from fa_repro.removal.reader import Reader, fold_batch_norm
+from fa_repro.removal.summary import precision_notes
+
+PRETRAINED = Path(__file__).parents[1] / "results" / "pretrained" / "fa_cnn_cifar10.pt"
+MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.2, 0.2])
+TASK = Task(3, 3, 8, MEAN.tolist(), STD.tolist())
+FA = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 3, "unshuffle": 1}
+FA |= {"blocks": [1, 1], "hidden": [4, 4], "kernels": [3, 3], "scale": 10.0, "learn_scale": True}
+LINEAR_HEAD = FA | {"name": "fa_cnn_linear_head", "head": "linear"}
+RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
+SETTINGS = {"orders": ("morf", "lerf"), "fractions": [0, 0.25, 0.5, 1], "target": "label", "mean": MEAN, "std": STD}
+
+
+def network(config=FA, seed=0):
+    """A network whose batch norms hold statistics of their own, so that folding them can go wrong."""
+    torch.manual_seed(seed)
+    model = build_model(config, TASK)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+            nn.init.normal_(module.bias)
+            module.momentum = None  # the statistics of the one batch below, and nothing of the initial ones
+    model.train()
+    model(torch.rand(64, 3, 8, 8))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def images():
+    return torch.randint(0, 256, (7, 3, 8, 8), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+LABELS = torch.arange(7) % 3
+
+
+def off(one, other, images):
+    with torch.inference_mode():
+        logits, others = one(images), other(images)
+    return max(float((logits - others).abs().max()), float((logits.softmax(1) - others.softmax(1)).abs().max()))
+
+
+def has_batch_norm(model):
+    return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+@pytest.mark.parametrize("config", [FA, RESNET, LINEAR_HEAD], ids=lambda config: config["name"])
+def test_a_folded_network_has_no_batch_norm_and_the_same_logits(config, images):
+    model, values = network(config), images.float() / 255
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    read = Reader(model, values)
+    assert has_batch_norm(model) and not has_batch_norm(read) and read.folded
+    assert off(read, model, values) < 1e-5
+    assert off(read, network(config, seed=1), values) > 1e-3  # other weights show
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    assert off(read, model, values) > 1e-3  # and so do statistics that were not folded in
+    model.load_state_dict(before)
+    assert off(read, model, values) < 1e-5
+    assert all(parameter.is_contiguous() for parameter in model.parameters())
+
+
+@pytest.mark.skipif(not PRETRAINED.exists(), reason="a wheel's tests have no results beside them")
+def test_the_pretrained_network_is_folded_and_reads_the_same():
+    model = load_model(PRETRAINED)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    read = Reader(model, images)
+    assert read.folded and not has_batch_norm(read)
+    assert off(read, model, images) < 1e-5
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network(RESNET)
+
+    def forward(self, images):
+        return self.net(images) if images.sum() > 0 else -self.net(images)
+
+
+class Twice(nn.Module):
+    """One convolution with two batch norms: folded into it, the second would follow the first everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.one, self.two = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        for norm in (self.one, self.two):
+            nn.init.normal_(norm.weight)
+            nn.init.uniform_(norm.running_mean)
+
+    def forward(self, images):
+        return self.two(self.conv(self.one(self.conv(images)).relu())).mean((2, 3))
+
+
+class Uncopied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = network(RESNET)
+
+    def __deepcopy__(self, memo):
+        raise RuntimeError("one of its kind")
+
+    def forward(self, images):
+        return self.net(images)
+
+
+@pytest.mark.parametrize("kind", [Branching, Twice, Uncopied])
+def test_a_network_that_cannot_be_folded_is_read_as_it_is(kind, images):
+    model, values = kind().eval(), images.float() / 255
+    read = Reader(model, values)
+    assert not read.folded and has_batch_norm(read)
+    assert off(read, model, values) < 1e-5
+    if kind is Twice:
+        assert off(fold_batch_norm(model), model, values) > 1e-3  # it can be traced, and comes out wrong
+    else:
+        assert fold_batch_norm(model) is None
+
+
+def test_a_copy_with_wrong_weights_is_seen_and_not_used(images, monkeypatch):
+    model, values = network(), images.float() / 255
+
+    def wrong(model):
+        folded = fold_batch_norm(model)
+        with torch.no_grad():
+            folded.get_submodule("stages.1.0.branch.0").weight *= 1.001
+        return folded
+
+    assert off(wrong(model), model, values) > 1e-5
+    monkeypatch.setattr(reader, "fold_batch_norm", wrong)
+    read = Reader(model, values)
+    assert not read.folded and off(read, model, values) < 1e-5
+
+
+def test_the_memory_format_is_channels_last_unless_contiguous_is_clearly_faster(images, monkeypatch):
+    def chosen(contiguous, channels_last):
+        def seconds(self, laid):
+            return channels_last if laid.is_contiguous(memory_format=torch.channels_last) else contiguous
+
+        monkeypatch.setattr(Reader, "_seconds", seconds)
+        read = Reader(network(), images.float() / 255)
+        weight = next(parameter for parameter in read.parameters() if parameter.dim() == 4)
+        assert weight.is_contiguous(memory_format=read.memory_format)
+        return read.memory_format
+
+    assert chosen(1.0, 1.0) == chosen(1.0, 1.4) == torch.channels_last
+    assert chosen(1.0, 1.6) == torch.contiguous_format
+
+
+def plainly(model, images, monkeypatch):
+    """A reader of the network as it is: nothing folded, contiguous."""
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "fold_batch_norm", lambda model: None)
+        patch.setattr(reader, "MARGIN", 0.0)
+        return Reader(model, images)
+
+
+@pytest.mark.parametrize("config", [FA, RESNET], ids=lambda config: config["name"])
+def test_the_benchmark_reads_the_same_with_it(config, images, monkeypatch):
+    model, values = network(config), images.float() / 255
+    context = Context(patch=4, repeats=1, batch_size=4)
+    settings = SETTINGS | {"methods": ["occlusion", "grad_cam", "random"], "imputations": ["mean", "blur"]}
+    settings |= {"context": context, "target": "predicted"}
+    plain = plainly(model, values, monkeypatch)
+    assert has_batch_norm(plain) and off(plain, model, values) == 0
+    for one, other in zip(
+        measure(model, images, LABELS, **settings),
+        measure(model, images, LABELS, **settings, reader=plain),
+        strict=True,
+    ):
+        assert np.abs(one.probability - other.probability).max() < 1e-5
+        assert np.abs(one.logit - other.logit).max() < 1e-5
+        assert np.array_equal(one.prediction, other.prediction) and np.array_equal(one.targets, other.targets)
+    wrong = measure(model, images, LABELS, **settings, reader=Reader(network(config, seed=1), values))
+    assert np.abs(wrong[1].probability - other.probability).max() > 1e-3
+
+
+def test_an_end_point_is_read_once_for_all_methods_and_orders(images):
+    sizes = []
+
+    class Counting(Reader):
+        def forward(self, images):
+            sizes.append(len(images))
+            return super().forward(images)
+
+    model = network()
+    counting = Counting(model, images.float() / 255)
+    settings = SETTINGS | {"methods": ["center", "random", "feature_map"], "imputations": ["zero", "noise"]}
+    ticks = []
+    measure(model, images, LABELS, **settings, context=Context(batch_size=4), reader=counting, tick=ticks.append)
+    assert sum(sizes) == sum(ticks) == 7 * (1 + 2 * (1 + 3 * 2 * 2))  # 2 of the 4 fractions are end points
+    assert max(sizes) == 4
+
+
+def test_the_error_of_bf16_is_measured_on_the_first_batch(images):
+    model, values = network(RESNET), images.float() / 255
+    settings = SETTINGS | {"methods": ["center", "random"], "imputations": ["mean"], "context": Context(batch_size=5)}
+    rough = Reader(model, values, "bf16")
+    assert 1e-6 < off(rough, model, values) < 0.2
+    assert off(rough.in_fp32(), model, values) < 1e-5
+    (exact,) = measure(model, images, LABELS, **settings)
+    (read,) = measure(model, images, LABELS, **settings, reader=rough)
+    assert exact.error is None and precision_notes([exact]) == []
+    difference = np.abs(read.probability - exact.probability)[0, :, :, :5]
+    assert read.error.n == 2 * 4 * 5
+    assert read.error.largest == pytest.approx(difference.max(), abs=1e-6)
+    assert read.error.mean == pytest.approx(difference.mean(), abs=1e-6)
+    assert read.error.largest > read.error.mean > 1e-5
+    (note,) = precision_notes([read])
+    assert f"{read.error.largest:.1e} at most and {read.error.mean:.1e} on average" in note
+
+
+def test_the_rows_are_written_part_by_part_as_they_would_be_whole(images):
+    model = network()
+    settings = SETTINGS | {"methods": ["center", "random"], "imputations": ["mean", "zero"], "context": Context()}
+    measured = measure(model, images, LABELS, **settings)
+    rows = np.arange(100, 107)
+    file, again = io.BytesIO(), io.BytesIO()
+    write_per_image(file, measured, rows)
+    write_per_image(again, measured, rows)
+    whole = pd.concat([per_image_table(one, rows) for one in measured]).to_csv(index=False)
+    assert gzip.decompress(file.getvalue()).decode() == whole
+    assert file.getvalue() == again.getvalue()
+    assert whole.count("\n") == 1 + 2 * 2 * 2 * 4 * 7
