@@ -11,7 +11,18 @@ from fa_repro.attribution import Context, depth_map, feature_map
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.data import ImageSet
 from fa_repro.models import Task, build_model
-from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, training
+from fa_repro.removal.noisy_linear import fill_linearly
+from fa_repro.speed import (
+    Comparison,
+    Contender,
+    contention,
+    explanation,
+    interleave,
+    rate_table,
+    ratio_table,
+    removal,
+    training,
+)
 
 CPU = torch.device("cpu")
 TASK = Task(3, 3, 8, [0.5, 0.4, 0.3], [0.2, 0.2, 0.2])
@@ -169,6 +180,82 @@ def test_prediction_and_map_from_one_pass_are_those_of_two(upsampling):
         assert not torch.allclose(explained.maps, others, rtol=1e-3)
 
 
+def test_waiting_is_counted_in_measured_runs_that_are_not_crowded_by_their_own(monkeypatch):
+    # By the nanosecond: the process has one thread that runs 90 and waits 10 each time that it is looked at.
+    looks = itertools.count(1)
+    monkeypatch.setattr(contention, "_threads", lambda: {"1": (90 * next(looks), 10 * next(looks))})
+    watch = contention.Contention()
+    assert watch.share is None  # of nothing
+    crowded = Contender("own workers", lambda: 1, crowded=True)
+    interleave([Contender("alone", lambda: 1), crowded], 3, CPU, contention=watch)
+    assert watch.share == pytest.approx(0.1)
+    assert next(looks) == 1 + 2 * 2 * 3  # at both ends of three runs of one of the two
+    monkeypatch.setattr(contention, "_threads", lambda: None)
+    with watch:
+        pass
+    assert watch.share is None
+
+
+@pytest.mark.parametrize(
+    ("share", "said", "verdicts"),
+    [
+        (0.3, "Nothing can be concluded", ["nothing can be concluded"] * 2 + ["–"]),
+        (0.01, "the machine was its own", ["kept", "NOT kept", "–"]),
+        (None, "not known", ["kept", "NOT kept", "–"]),
+    ],
+)
+def test_a_busy_machine_gives_no_verdict(share, said, verdicts):
+    from fa_repro.commands.benchmark_speed import _page
+
+    rates = pd.DataFrame({"x": [10.0, 20.0], "y": [10.0, 20.0]})
+    comparisons = [Comparison("one", "x", "y", ">=", 1.0), Comparison("two", "x", "y", ">=", 2.0)]
+    ratios = ratio_table(rates, [*comparisons, Comparison("three", "x", "y")])
+    page = _page("Speed", "conditions", rate_table(rates), ratios, [], share)
+    assert said in page
+    for words, verdict in zip(("one | >= 1", "two | >= 2", "three | –"), verdicts, strict=True):
+        assert f"| {words} | 1.00 [1.00, 1.00] | {verdict} |" in page
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_the_sparse_solver_solves_the_same_system(share):
+    images = image_set(2).images.float() / 255
+    gone = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0)) < share
+    ours = fill_linearly(images, gone)
+    for image, mask, mine in zip(images, gone, ours, strict=True):
+        theirs = torch.from_numpy(removal.fill_sparsely(image.double().numpy(), mask.numpy()))
+        assert (theirs - mine).abs().max() < 1e-4
+        assert torch.equal(theirs[:, ~mask].float(), image[:, ~mask])
+        others = torch.from_numpy(removal.fill_sparsely(image.double().numpy(), mask.flip(0).numpy()))
+        assert (others - mine).abs().max() > 1e-2
+
+
+def test_removal_contenders_do_their_work_and_name_who_is_absent(monkeypatch):
+    monkeypatch.setattr(removal, "SIDES", {32: (3, 2)})
+    monkeypatch.setattr(removal, "FRACTIONS", (0, 0.3, 0.6, 1))
+    model, data = trained(FA), image_set(6)
+    context = Context(colour=torch.tensor([0.5, 0.4, 0.3]), batch_size=4, repeats=1)
+    words = (model, data.images, data.labels, torch.tensor([0.2, 0.2, 0.2]), context, 3)
+    read = []
+    model.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
+    contenders, notes = removal.removal_contenders(*words)
+    read.clear()
+    ran = {contender.name: contender.run() for contender in contenders[:4]}
+    # As many images as the protocol has readings of: 6 in 2 orders at 4 fractions. The reader, a copy, has no hooks.
+    assert ran == dict.fromkeys([removal.PLAIN, "removal, mean", "removal, blur", "removal, noisy_linear"], 48)
+    assert sum(read) == 48 and max(read) == 4
+    ran |= {contender.name: contender.run() for contender in contenders[4:]}
+    assert ran["permutation"] == ran["occlusion"] == 3
+    assert ran[removal._fill("us", 32, 0.9)] == 3
+    names = {name for comparison in removal.COMPARISONS for name in (comparison.above, comparison.below)}
+    assert set(ran) <= names
+    absent = names - set(ran)
+    assert all("224" in name or "captum" in name for name in absent)
+    monkeypatch.setattr(removal, "find_spec", lambda name: None)
+    contenders, notes = removal.removal_contenders(*words)
+    assert not any("captum" in contender.name or "scipy" in contender.name for contender in contenders)
+    assert [note.split()[0] for note in notes] == ["captum", "scipy"]
+
+
 TINY_RUN = ("n_images=16", "rounds=1", "workers=0", "trainer.batch_size=8", "device=cpu")
 
 
@@ -198,9 +285,22 @@ def test_explanation_speed_of_a_checkpoint(cli, trained, tmp_path):
     assert (speeds.low <= speeds.images_per_second).all() and (speeds.images_per_second > 0).all()
 
 
+def test_removal_speed_of_a_checkpoint(cli, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(removal, "SIDES", {32: (2, 1)})
+    words = ("what=removal", f"checkpoint={trained / 'checkpoint.pt'}", "n_removed=4", "n_patched=2", "repeats=1")
+    answer = cli("benchmark-speed", *words, *TINY_RUN, f"results={tmp_path}", "name=r")
+    assert answer.code == 0, answer.err
+    ratios = pd.read_csv(tmp_path / "benchmark-speed" / "r" / "ratios.csv")
+    assert ratios.limit[:3].tolist() == [1.2, 0.8, 0.8]
+    assert ratios.below[:3].tolist() == ["plain forward pass"] * 3
+    page = (tmp_path / "benchmark-speed" / "r" / "summary.md").read_text()
+    assert "| limit | measured: median [range] | verdict |" in page and "goal 1.5" in page
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("what=removal", "n_removed=0"), "n_removed=0: must be 1 or more"),
         (("what=nothing",), "what=nothing: must be one of training"),
         ((), "needs checkpoint=PATH, or model=NAME and data=NAME"),
         (("checkpoint=absent.pt",), "absent.pt: no such file"),
