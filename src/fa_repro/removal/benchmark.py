@@ -167,7 +167,7 @@ def measure(
     probability, logit, prediction = (gather(field) for field in Readings._fields)  # (M,I,O,F,N)
     targets, broken = gather("targets")[0], gather("degenerate")
     errors = (
-        [ReadingError(*e[:2], int(e[2])) for e in parts[0][0]["error"].tolist()] if "error" in parts[0][0] else None
+        [ReadingError(e[0], e[1], int(e[2])) for e in parts[0][0]["error"].tolist()] if "error" in parts[0][0] else None
     )
     seconds = np.array([sum(float(batch[m]["seconds"]) for batch in parts) for m in range(len(methods))])
     return [
