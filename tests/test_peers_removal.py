@@ -21,7 +21,7 @@ from fa_repro.attribution.patches import patch_numbers
 from fa_repro.attribution.permutation import derangement
 from fa_repro.models import Task, build_model
 from fa_repro.removal import measure, noisy_linear
-from fa_repro.removal.curves import read, removal_readings
+from fa_repro.removal.curves import readings, removal_readings
 from fa_repro.removal.imputation import imputer, stand_in
 from fa_repro.removal.noisy_linear import fill_linearly
 from fa_repro.removal.ranking import rank_pixels, tie_break
@@ -574,7 +574,7 @@ def test_a_curve_goes_from_the_intact_image_to_the_imputed_one(maps, order, seed
     curve = _readings(maps, order, tie_break(16, seed))
     everything = _impute(torch.arange(3))(IMAGES, torch.ones(3, 4, 4, dtype=torch.bool))
     with torch.inference_mode():
-        first, last = (read(_Linear(), x, TARGETS) for x in (IMAGES, everything))
+        first, last = (readings(_Linear()(x), TARGETS) for x in (IMAGES, everything))
     assert _same([field[0] for field in curve], first) and _same([field[-1] for field in curve], last)
     assert (first.logit - last.logit).abs().min() > 1e-3
 

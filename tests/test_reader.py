@@ -21,7 +21,16 @@ PRETRAINED = Path(__file__).parents[1] / "results" / "pretrained" / "fa_cnn_cifa
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.2, 0.2])
 TASK = Task(3, 3, 8, MEAN.tolist(), STD.tolist())
 FA = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 3, "unshuffle": 1}
-FA |= {"blocks": [1, 1], "hidden": [4, 4], "kernels": [3, 3], "scale": 10.0, "learn_scale": True}
+FA |= {
+    "blocks": [1, 1],
+    "pool": [1, 2],
+    "hidden": [4, 4],
+    "units": [0, 1],
+    "shrink": [1, 1],
+    "kernels": [3, 3],
+    "scale": 10.0,
+    "learn_scale": True,
+}
 LINEAR_HEAD = FA | {"name": "fa_cnn_linear_head", "head": "linear"}
 RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
 SETTINGS = {"orders": ("morf", "lerf"), "fractions": [0, 0.25, 0.5, 1], "target": "label", "mean": MEAN, "std": STD}
@@ -139,7 +148,7 @@ def test_a_copy_with_wrong_weights_is_seen_and_not_used(images, monkeypatch):
     def wrong(model):
         folded = fold_batch_norm(model)
         with torch.no_grad():
-            folded.get_submodule("stages.1.0.branch.0").weight *= 1.001
+            folded.get_submodule("stages.1.0.branch.layers.0").weight *= 1.001
         return folded
 
     assert off(wrong(model), model, values) > 1e-5

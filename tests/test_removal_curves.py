@@ -257,7 +257,8 @@ def test_imputations_share_maps_and_ranks_and_are_each_as_alone(model, images):
     assert [one.imputation for one in together] == kinds
     for one, kind in zip(together, kinds, strict=True):
         (alone,) = measure(model, images, LABELS, imputations=[kind], **settings)
-        assert np.array_equal(one.probability, alone.probability) and np.array_equal(one.prediction, alone.prediction)
+        assert np.abs(one.probability - alone.probability).max() < 1e-6  # as the same numbers lie elsewhere in memory
+        assert np.array_equal(one.prediction, alone.prediction)
     assert np.abs(together[0].probability - together[1].probability).max() > 0.01
 
 

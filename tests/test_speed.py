@@ -55,6 +55,7 @@ RECIPE = {
     "label_smoothing": 0.0,
     "precision": "fp32",
     "memory_format": "contiguous",
+    "consistency": 0.0,
     "augment": {"crop": 1, "flip": True, "removal": 0.0},
 }
 

@@ -26,6 +26,7 @@ RECIPE = {
     "label_smoothing": 0.1,
     "precision": "fp32",
     "memory_format": "contiguous",
+    "consistency": 0.0,
     "augment": {"crop": 1, "flip": True, "removal": 0.5},
 }
 
@@ -62,8 +63,8 @@ def losses(run: Trainer) -> list[float]:
     seen = []
     step = run.step
 
-    def watched(images, labels):
-        loss = step(images, labels)
+    def watched(images, labels, removed):
+        loss = step(images, labels, removed)
         seen.append(run.world.sum(loss).item() / run.world.size)
         return loss
 
