@@ -23,6 +23,7 @@ TINY = (
     "model.pool=[1,2]",
     "model.units=[0,0]",
     "model.shrink=[1,1]",
+    "model.kernels=[3,1]",
     "trainer.epochs=2",
     "trainer.batch_size=50",
     "device=cpu",
