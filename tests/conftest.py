@@ -21,9 +21,9 @@ TINY = (
     "model.blocks=[1,1]",
     "model.hidden=[4,4]",
     "model.pool=[1,2]",
-    "model.units=[0,0]",
+    "model.squeeze=[4,4]",
     "model.shrink=[1,1]",
-    "model.kernels=[3,1]",
+    "model.depth=[1,1]",
     "trainer.epochs=2",
     "trainer.batch_size=50",
     "device=cpu",
@@ -113,7 +113,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     data = {"name": "shapes", "root": None, "download": False, "n_train": 20, "n_test": 20, "image_size": 16}
     data |= {"mirror": True, "cache": str(folder / "cache"), "seed": 0}
     model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
-    model |= {"blocks": [1], "pool": [1], "hidden": [4], "units": [0], "shrink": [1], "kernels": [3]}
+    model |= {"blocks": [1], "pool": [1], "hidden": [4], "squeeze": [4], "shrink": [1], "depth": [1]}
     model |= {"scale": 10.0, "learn_scale": True}
     trainer = {"epochs": 1, "augment": {"crop": 0, "flip": True, "removal": 0.5}}
 

@@ -16,9 +16,9 @@ FA_CNN |= {
     "blocks": [1, 1],
     "hidden": [4, 4],
     "pool": [1, 2],
-    "units": [0, 0],
+    "squeeze": [4, 4],
     "shrink": [1, 1],
-    "kernels": [3],
+    "depth": [1, 1],
     "scale": 10.0,
     "learn_scale": True,
 }

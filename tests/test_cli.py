@@ -572,7 +572,11 @@ def test_completion_of_the_subcommand(cli, monkeypatch, line, expected):
 
 def test_completion_of_keys_and_choices(cli, monkeypatch):
     assert "model=" in completions(cli, monkeypatch, "fa-repro train mod")
-    assert completions(cli, monkeypatch, "fa-repro train model=resnet") == {"model=resnet18", "model=resnet_small"}
+    assert completions(cli, monkeypatch, "fa-repro train model=resnet") == {
+        "model=resnet18",
+        "model=resnet_small",
+        "model=resnet_whitened",
+    }
     assert completions(cli, monkeypatch, "fa-repro benchmark-removal seed=1 ups") == {"upsampling="}
     assert completions(cli, monkeypatch, "fa-repro train ups") == set()
 

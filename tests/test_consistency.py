@@ -21,9 +21,9 @@ FA = {
     "blocks": [1, 1],
     "pool": [1, 2],
     "hidden": [4, 4],
-    "units": [0, 0],
+    "squeeze": [4, 4],
     "shrink": [1, 1],
-    "kernels": [3, 1],
+    "depth": [1, 1],
     "scale": 10.0,
     "learn_scale": True,
 }

@@ -9,12 +9,15 @@ from torch import nn
 
 from fa_repro.errors import InputError
 from fa_repro.models import FeatureAlignCNN, LinearHeadCNN, Task, build_model
-from fa_repro.models.branch import Branch, ResidualUnit
+from fa_repro.models.branch import Branch
 from fa_repro.models.gap_head import GAPHead, class_maps
 from fa_repro.models.normalization import Normalize
 from fa_repro.models.resnet18 import ResNet18
 from fa_repro.models.skip_connection import SkipBlock, mixture
+from fa_repro.models.stage import Residual, convolution
+from fa_repro.models.stage import stage as a_stage
 from fa_repro.models.tile_stem import TileStem
+from fa_repro.models.whitening import Whitening, fit_whitening
 
 FA = {
     "name": "fa_cnn",
@@ -26,9 +29,9 @@ FA = {
     "blocks": [1, 1],
     "hidden": [4, 4],
     "pool": [1, 2],
-    "units": [0, 0],
+    "squeeze": [4, 4],
     "shrink": [1, 1],
-    "kernels": [3, 3],
+    "depth": [1, 1],
     "scale": 10.0,
     "learn_scale": True,
 }
@@ -104,7 +107,7 @@ def test_stem_has_no_parameters_and_keeps_the_unit_interval():
     assert maps.shape == (2, 24, 4, 4) and maps.min() >= 0 and maps.max() <= 1
 
 
-@pytest.mark.parametrize(("maps_per_class", "equal"), [(12, True), (24, True), (8, False), (13, False), (1, False)])
+@pytest.mark.parametrize(("maps_per_class", "equal"), [(12, True), (24, True), (8, False), (13, False), (5, False)])
 def test_pixels_term_is_equal_for_all_classes_only_with_balanced_planes(maps_per_class, equal):
     model = fa_cnn(n_classes=3, maps_per_class=maps_per_class).double()
     (name, pixels), *_ = model.depth_terms(noise(2, 3, 8, 8).double())
@@ -132,8 +135,22 @@ def test_block_mixes_maps_and_branch(kind, alpha, expected):
     assert block(maps).flatten().tolist() == pytest.approx(expected, rel=1e-15)
 
 
+def branch(channels=4, squeeze=3, hidden=6, depth=1, shrink=1, **pixels):
+    return Branch(channels, squeeze=squeeze, hidden=hidden, depth=depth, shrink=shrink, **pixels)
+
+
+def normed(norm, maps):
+    view = (1, -1, 1, 1)
+    maps = (maps - norm.running_mean.view(view)) / (norm.running_var.view(view) + norm.eps).sqrt()
+    return maps * norm.weight.view(view) + norm.bias.view(view)
+
+
+def gelu(maps):
+    return maps * (1 + torch.erf(maps / math.sqrt(2))) / 2
+
+
 def test_block_does_not_change_its_input():
-    block = SkipBlock(Branch(2, 3, [3, 3]), mixture("undamped", 0.5)).eval()
+    block = SkipBlock(branch(2, depth=2), mixture("undamped", 0.5)).eval()
     maps = noise(1, 2, 4, 4)
     before = maps.clone()
     block(maps)
@@ -141,74 +158,123 @@ def test_block_does_not_change_its_input():
 
 
 def test_block_keeps_the_dtype_when_autocast_left_the_branch_in_bf16():
-    block = SkipBlock(Branch(2, 1, [1]), mixture("damped", 0.5))
+    block = SkipBlock(branch(2), mixture("damped", 0.5))
     maps = torch.ones(1, 2, 1, 1)
     assert block.combine(maps, maps.bfloat16() * 3).tolist() == (maps * 2).tolist()
 
 
-def test_branch_is_convolution_norm_relu_for_each_kernel():
-    block = with_random_norms(SkipBlock(Branch(4, 6, [3, 1, 5]), mixture("damped", 0.5))).eval().double()
+def test_branch_is_convolution_norm_gelu_and_ends_in_a_relu():
+    block = with_random_norms(SkipBlock(branch(depth=2), mixture("damped", 0.5))).eval().double()
     convs = [layer for layer in block.branch.layers if isinstance(layer, nn.Conv2d)]
-    assert [(c.in_channels, c.out_channels, c.kernel_size[0]) for c in convs] == [(4, 6, 3), (6, 6, 1), (6, 4, 5)]
+    shapes = [(c.in_channels, c.out_channels, c.kernel_size[0]) for c in convs]
+    assert shapes == [(4, 3, 1), (3, 6, 3), (6, 6, 3), (6, 4, 1)]
     maps = noise(2, 4, 5, 5).double()
     expected = maps
-    for conv, norm in zip(block.branch.layers[0::3], block.branch.layers[1::3], strict=True):
-        out = nn.functional.conv2d(expected, conv.weight, padding=conv.kernel_size[0] // 2)
-        view = (1, -1, 1, 1)
-        out = (out - norm.running_mean.view(view)) / (norm.running_var.view(view) + norm.eps).sqrt()
-        expected = (out * norm.weight.view(view) + norm.bias.view(view)).clamp_min(0)
+    norms = [layer for layer in block.branch.layers if isinstance(layer, nn.BatchNorm2d)]
+    for conv, norm in zip(convs, norms, strict=True):
+        out = normed(norm, nn.functional.conv2d(expected, conv.weight, padding=conv.kernel_size[0] // 2))
+        expected = out.clamp_min(0) if conv is convs[-1] else gelu(out)
     assert torch.allclose(block.branch(maps), expected, rtol=1e-12, atol=1e-12)
     assert torch.allclose(block(maps), (maps + expected) / 2, rtol=1e-12, atol=1e-12)
 
 
-def test_residual_unit_by_hand():
-    unit = with_random_norms(ResidualUnit(3)).eval().double()
-    maps = noise(2, 3, 5, 5).double()
-    first, norm, _, second = unit.inside
-    inside = norm(nn.functional.conv2d(maps, first.weight, padding=1)).clamp_min(0)
-    expected = (maps + unit.norm(nn.functional.conv2d(inside, second.weight, padding=1))).clamp_min(0)
-    assert torch.allclose(unit(maps), expected, rtol=1e-12, atol=1e-12)
-    assert not torch.allclose(unit(maps), (maps + inside).clamp_min(0))
+def test_from_three_convolutions_on_an_identity_goes_around_all_but_the_first():
+    layers = nn.Sequential(*a_stage(2, 3, 3, 1))
+    with_random_norms(layers).eval().double()
+    maps = noise(2, 2, 5, 5).double()
+    conv, norm, _, rest = layers
+    first = gelu(normed(norm, nn.functional.conv2d(maps, conv.weight, padding=1)))
+    inside = first
+    for conv, norm in ((rest.layers[0], rest.layers[1]), (rest.layers[3], rest.layers[4])):
+        inside = gelu(normed(norm, nn.functional.conv2d(inside, conv.weight, padding=1)))
+    assert torch.allclose(layers(maps), first + inside, rtol=1e-12, atol=1e-12)
+    assert not any(isinstance(layer, Residual) for layer in a_stage(2, 3, 2, 1))
 
 
-def test_branch_puts_its_units_after_the_first_convolution():
-    branch = Branch(4, 6, [3, 1], units=2)
-    assert [type(layer).__name__ for layer in branch.layers] == [
-        *("Conv2d", "BatchNorm2d", "ReLU"),
-        *("ResidualUnit", "ResidualUnit"),
-        *("Conv2d", "BatchNorm2d", "ReLU"),
-    ]
+def test_convolutions_begin_as_the_identity_on_the_channels_they_carry_over():
+    maps = noise(1, 4, 5, 5)
+    wider, narrower, pointwise = (convolution(4, after, kernel)[0] for after, kernel in ((6, 3), (3, 3), (4, 1)))
+    assert torch.equal(wider(maps)[:, :4], maps) and not torch.equal(wider(maps)[:, 4:], torch.zeros(1, 2, 5, 5))
+    assert torch.equal(narrower(maps), maps[:, :3])
+    assert not torch.equal(pointwise(maps), maps)
 
 
-def test_a_shrinking_branch_works_on_pooled_maps_and_gives_blocks_of_equal_values():
-    branch = with_random_norms(Branch(4, 6, [3, 1], units=1, shrink=2)).eval().double()
+def test_a_shrinking_branch_takes_maxima_and_gives_blocks_of_equal_values():
+    shrinking = with_random_norms(branch(shrink=2, depth=2)).eval().double()
     maps = noise(2, 4, 8, 8).double()
-    pooled = (maps[..., 0::2, 0::2] + maps[..., 0::2, 1::2] + maps[..., 1::2, 0::2] + maps[..., 1::2, 1::2]) / 4
-    inside = branch.layers(pooled)
-    out = branch(maps)
-    assert out.shape == maps.shape
+    inside, pools = maps, 0
+    for layer in shrinking.layers:
+        if isinstance(layer, nn.MaxPool2d):
+            corners = [inside[..., dy::2, dx::2] for dy in (0, 1) for dx in (0, 1)]
+            inside, pools = torch.stack(corners).amax(0), pools + 1
+        else:
+            inside = layer(inside)
+    out = shrinking(maps)
+    assert pools == 1 and out.shape == maps.shape
     for dy in (0, 1):
         for dx in (0, 1):
             assert torch.equal(out[..., dy::2, dx::2], inside)
     assert torch.allclose(out.mean((2, 3)), inside.mean((2, 3)), rtol=1e-12)
 
 
-def test_the_first_branch_reads_one_copy_of_the_tiled_planes():
-    model = with_random_norms(fa_cnn(maps_per_class=6, unshuffle=1)).double()
+def test_the_first_branch_reads_the_image_at_full_resolution():
+    model = with_random_norms(fa_cnn(maps_per_class=12, unshuffle=2)).double()
     first = model.stages[0][0].branch
-    assert (first.reads, first.layers[0].in_channels) == (3, 3)
-    assert model.stages[1][0].branch.reads == model.channels
+    assert first.reads == 12 and model.stages[1][0].branch.reads == model.channels
     images = noise(2, 3, 8, 8).double()
+    assert isinstance(first.layers[0], Whitening)
     assert torch.equal(first(model.stem(images)), first.layers(images))
-    # Reading every copy is the same function: the weights of a plane's copies add up.
-    every = Branch(model.channels, 4, [3, 3])
-    share = first.layers[0].weight.repeat(1, model.channels // 3, 1, 1) / (model.channels // 3)
-    every.load_state_dict(first.state_dict() | {"layers.0.weight": share})
-    assert torch.allclose(every.eval().double()(model.stem(images)), first(model.stem(images)), rtol=1e-5, atol=1e-6)
+    assert first(model.stem(images)).shape == (2, 24, 4, 4)
+
+
+# Whitening
+
+
+def test_whitening_gives_patches_as_they_are_until_it_is_fitted():
+    image = noise(1, 2, 3, 4)
+    out = Whitening(2)(image)
+    assert out.shape == (1, 16, 3, 4) and torch.equal(out[:, 8:], -out[:, :8])
+    edged = torch.cat([image, image[:, :, -2:-1]], 2)
+    edged = torch.cat([edged, edged[..., -2:-1]], 3)
+    for colour in (0, 1):
+        for dy in (0, 1):
+            for dx in (0, 1):
+                assert torch.equal(out[:, 4 * colour + 2 * dy + dx], edged[:, colour, dy : dy + 3, dx : dx + 4])
+
+
+def test_fitted_patches_have_covariance_one_where_the_images_vary_and_zero_at_the_mean_colour():
+    pixels = torch.randint(0, 256, (400, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    pixels[:, 1] = pixels[:, 0] // 2  # colours that go together
+    whitening = Whitening(3)
+    assert not whitening.state_dict().keys() - {"directions", "offset"} and not list(whitening.parameters())
+    whitening.fit(pixels)
+    images = pixels.float() / 255
+    out = whitening(images)[:, :, :-1, :-1].transpose(0, 1).flatten(1)  # without the patches that reach over the edge
+    variances = torch.linalg.eigvalsh(torch.cov(nn.functional.unfold(images.double(), 2).transpose(0, 1).flatten(1)))
+    expected = variances / (variances + 5e-4)
+    covariance = torch.cov(out.double())
+    assert torch.allclose(covariance[:12, :12], torch.diag(expected), atol=1e-4)
+    assert torch.allclose(covariance[:12, 12:], -torch.diag(expected), atol=1e-4)
+    assert expected.max() > 0.99 and expected.min() < 0.1
+    colour = images.mean((0, 2, 3)).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    assert whitening(colour).abs().max() < 1e-4 < whitening(colour + 0.1).abs().max()
+
+
+def test_fitting_is_the_same_for_the_same_images_and_leaves_other_models_alone():
+    pixels = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
+    models = [fa_cnn(), fa_cnn(), build_model(RESNET, task())]
+    before = [{k: v.clone() for k, v in model.state_dict().items()} for model in models]
+    for model in models:
+        fit_whitening(model, pixels)
+    one, other, resnet = (model.state_dict() for model in models)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    changed = {key for key in one if not torch.equal(one[key], before[0][key])}
+    assert {key.rsplit(".", 1)[1] for key in changed} == {"directions", "offset"}
+    assert all(torch.equal(resnet[key], before[2][key]) for key in resnet)
 
 
 def test_features_pool_between_stages_and_nowhere_else():
-    model = with_random_norms(fa_cnn(n_classes=2, blocks=[2, 1], kernels=[3])).double()
+    model = with_random_norms(fa_cnn(n_classes=2, blocks=[2, 1])).double()
     images = noise(2, 3, 8, 8).double()
     maps = model.stem(images)
     first, second, third = *model.stages[0], *model.stages[1]
@@ -413,9 +479,9 @@ def test_image_size_that_down_sampling_does_not_divide_is_refused(config, size):
 
 @pytest.mark.parametrize("blocks", [[1], [1, 1, 1]])
 @pytest.mark.parametrize("head", ["gap", "linear"])
-@pytest.mark.parametrize("key", ["hidden", "pool", "units", "shrink"])
+@pytest.mark.parametrize("key", ["hidden", "pool", "squeeze", "depth", "shrink"])
 def test_lists_of_unequal_length_are_refused(key, blocks, head):
-    fitting = {other: [1] * len(blocks) for other in ("hidden", "pool", "units", "shrink")}
+    fitting = {other: [1] * len(blocks) for other in ("hidden", "pool", "squeeze", "depth", "shrink")}
     config = FA | fitting | {"blocks": blocks, "head": head}
     build_model(config, task())
     with pytest.raises(InputError) as refused:
@@ -423,10 +489,17 @@ def test_lists_of_unequal_length_are_refused(key, blocks, head):
     assert f"model.{key}" in one_line(refused)
 
 
-def test_units_without_two_convolutions_to_stand_between_are_refused():
+def test_pooling_before_the_first_branch_is_refused():
     with pytest.raises(InputError) as refused:
-        build_model(FA | {"kernels": [3], "units": [0, 1]}, task())
-    assert "model.units" in one_line(refused)
+        build_model(FA | {"pool": [2, 2]}, task())
+    assert "model.pool" in one_line(refused)
+
+
+def test_fewer_maps_than_pixel_planes_are_refused():
+    assert build_model(FA | {"maps_per_class": 6}, task(n_classes=2))
+    with pytest.raises(InputError) as refused:
+        build_model(FA | {"maps_per_class": 5}, task(n_classes=2))
+    assert "model.maps_per_class" in one_line(refused)
 
 
 def test_blocks_and_widths_of_unequal_length_are_refused():
@@ -481,10 +554,10 @@ def test_fa_cnn_takes_pixels_as_they_are():
 
 def resnet_parameters(widths, blocks, in_channels, n_classes):
     total, before = in_channels * widths[0] * 9 + 2 * widths[0], widths[0]
-    for stage, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+    for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
         for block in range(count):
             total += 9 * before * width + 9 * width * width + 2 * 2 * width
-            if stage and not block:
+            if number and not block:
                 total += before * width + 2 * width  # 1x1 convolution on the shortcut
             before = width
     return total + before * n_classes + n_classes
@@ -513,8 +586,17 @@ def test_resnet_20_has_the_published_number_of_parameters():
 @pytest.mark.parametrize("learn_scale", [True, False])
 def test_fa_cnn_has_as_many_parameters_as_counted(learn_scale):
     model = fa_cnn(n_classes=3, maps_per_class=4, blocks=[2, 1], hidden=[5, 7], learn_scale=learn_scale)
-    wide, narrow = 9 * 12 * 5 * 2 + 2 * 5 + 2 * 12, 9 * 12 * 7 * 2 + 2 * 7 + 2 * 12
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 2 * wide + narrow + learn_scale
+
+    def out(hidden):
+        return hidden * 12 + 2 * 12
+
+    def read(squeeze):
+        return 12 * squeeze + 2 * squeeze
+
+    pixels = 9 * 24 * 5 + 2 * 5 + out(5)  # 24 channels of whitened patches, no 1x1 convolution
+    second = read(4) + 9 * 4 * 5 + 2 * 5 + out(5)
+    third = read(4) + 9 * 4 * 7 + 2 * 7 + out(7)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == pixels + second + third + learn_scale
 
 
 @pytest.mark.parametrize("config", [FA, FA | {"head": "linear"}, RESNET, RESNET18])

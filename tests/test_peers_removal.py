@@ -30,8 +30,8 @@ from fa_repro.removal.statistics import area, percent_until_flip
 N, SIDE, CLASSES = 4, 8, 3
 P = SIDE * SIDE
 FA = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 4, "unshuffle": 1}
-FA |= {"blocks": [1, 1], "hidden": [6, 6], "pool": [1, 2], "units": [0, 0], "shrink": [1, 1], "kernels": [3, 3]}
-FA |= {"scale": 10.0, "learn_scale": True}
+FA |= {"blocks": [1, 1], "hidden": [6, 6], "pool": [1, 2], "squeeze": [4, 4], "shrink": [1, 1], "depth": [1, 1]}
+FA |= {"scale": 2.0, "learn_scale": True}
 RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
 SOURCES = ("definition", "package")
 CLOSE = 1e-5  # of probabilities, in float32

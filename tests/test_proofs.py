@@ -24,9 +24,9 @@ FA = {
     "blocks": [2, 2],
     "hidden": [6, 6],
     "pool": [1, 2],
-    "units": [0, 1],
+    "squeeze": [4, 4],
     "shrink": [1, 2],
-    "kernels": [3, 3],
+    "depth": [1, 1],
     "scale": 10.0,
     "learn_scale": True,
 }
@@ -83,7 +83,7 @@ def test_class_maps_are_grad_cam_for_every_class(skip, dtype, reference):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"maps_per_class": 1}, {"kernels": [1], "units": [0, 0], "scale": 0.3}, {"unshuffle": 2}]
+    "changed", [{"maps_per_class": 1}, {"depth": [3, 1], "shrink": [1, 2], "scale": 0.3}, {"unshuffle": 2}]
 )
 def test_identity_holds_for_other_shapes(changed):
     model, images = network(**changed), pictures()
@@ -313,7 +313,8 @@ def one_block(skip, alpha=0.5):
         "blocks": [1],
         "hidden": [1],
         "pool": [1],
-        "units": [0],
+        "squeeze": [4],
+        "depth": [1],
         "shrink": [1],
     }
     model = build_model(config, Task(2, 1, 4, [0.5], [0.5])).eval().double()

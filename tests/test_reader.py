@@ -25,9 +25,9 @@ FA |= {
     "blocks": [1, 1],
     "pool": [1, 2],
     "hidden": [4, 4],
-    "units": [0, 1],
+    "squeeze": [4, 4],
     "shrink": [1, 1],
-    "kernels": [3, 3],
+    "depth": [1, 1],
     "scale": 10.0,
     "learn_scale": True,
 }

@@ -227,7 +227,7 @@ def test_the_command_writes_the_report_and_the_readme(whole, monkeypatch, tmp_pa
 def tried(root, name, val_top1, model="fa_cnn", macs=40_000_000):
     run = root / "search" / "cifar10"
     make_run(run, "train", name, metrics=metrics(0.1) | {"val_top1": val_top1, "macs": macs})
-    config = {"model": {"name": model, "units": [0, 1]}, "trainer": {"lr": 0.1, "augment": {"crop": 2}}, "seed": 0}
+    config = {"model": {"name": model, "depth": [2, 1]}, "trainer": {"lr": 0.1, "augment": {"crop": 2}}, "seed": 0}
     (run / "train" / name / "config.yaml").write_text(json.dumps(config))
 
 
@@ -238,7 +238,7 @@ def test_a_search_becomes_a_table_and_a_figure(cli, tmp_path):
     table = pd.read_csv(tmp_path / "search" / "cifar10.csv")
     assert list(table.columns) == COLUMNS
     assert table.name.tolist() == ["a", "b"] and table.val_top1.tolist() == [0.7, 0.5]
-    assert table.config[1] == "units=[0,1] lr=0.1 augment.crop=2"
+    assert table.config[1] == "depth=[2,1] lr=0.1 augment.crop=2"
     assert (tmp_path / "search" / "cifar10.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "REPORT.md").read_text()
     assert page.index("| `a` | 70.0 | 1.00 M | 20.0 M | 400 |") < page.index("| `b` | 50.0 |")

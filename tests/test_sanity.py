@@ -15,14 +15,14 @@ from fa_repro.sanity import average_ranks, cascade, layers, left_as_they_are, me
 from fa_repro.sanity.cascade import INTACT, Cascade
 from fa_repro.sanity.summary import COLUMNS, notes, sanity_table
 
-FA_CNN = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
+FA_CNN = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 4, "unshuffle": 2}
 FA_CNN |= {
     "blocks": [1, 2],
     "hidden": [4, 4],
     "pool": [1, 2],
-    "units": [0, 0],
+    "squeeze": [4, 4],
     "shrink": [1, 1],
-    "kernels": [3, 3],
+    "depth": [1, 1],
     "scale": 10.0,
     "learn_scale": True,
 }
@@ -125,7 +125,7 @@ def test_a_normalisation_goes_with_the_layer_before_it():
     assert by_name["body.early.0"] == ("body.early.0", "norm")
     assert by_name["head"] == ("head",)
     block = layers(network(FA_CNN), IMAGES[:1])[0]
-    assert block.modules == tuple(f"stages.1.1.branch.layers.{i}" for i in (0, 1, 3, 4))
+    assert block.modules == tuple(f"stages.1.1.branch.layers.{i}" for i in (0, 1, 3, 4, 6, 7))
 
 
 def test_weights_of_no_layer_are_named():

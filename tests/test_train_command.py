@@ -88,11 +88,16 @@ def test_metrics_by_hand(trained):
     metrics = json.loads((trained / "metrics.json").read_text())
     assert {"top1", "loss", "n_test", "parameters", "macs", "epochs", "images_per_second", "seconds"} <= set(metrics)
     assert (metrics["n_test"], metrics["n_train"], metrics["epochs"]) == (60, 180, 2)
-    # Two blocks, 12 planes -> 4 -> 30 maps and 30 -> 4 -> 30: a 3x3 convolution, a 1x1, two numbers for each map's
-    # norm; and the scale.
-    assert metrics["parameters"] == (12 * 4 * 9 + 4 * 30) + (30 * 4 * 9 + 4 * 30) + 2 * 2 * (4 + 30) + 1
+    # Two blocks: 24 channels of whitened patches (fixed) -> 4 -> 30 maps by a 3x3 and a 1x1 convolution, and
+    # 30 -> 4 -> 4 -> 30 by a 1x1, a 3x3, a 1x1; two numbers for each channel's norm; and the scale.
+    first, second = 24 * 4 * 9 + 4 * 30 + 2 * (4 + 30), 30 * 4 + 4 * 4 * 9 + 4 * 30 + 2 * (4 + 4 + 30)
+    assert metrics["parameters"] == first + second + 1
     # On maps of 16x16 and 8x8.
-    assert metrics["macs"] == 16 * 16 * (12 * 4 * 9 + 4 * 30) + 8 * 8 * (30 * 4 * 9 + 4 * 30)
+    assert metrics["macs"] == (
+        32 * 32 * (12 * 24 + 24 * 4 * 9)  # at full resolution, before the max-pooling
+        + 16 * 16 * 4 * 30
+        + 8 * 8 * (30 * 4 + 4 * 4 * 9 + 4 * 30)
+    )
     table = history(trained)
     assert metrics["images_per_second"] == pytest.approx(table.images_per_second.median())
     assert metrics["seconds"] == pytest.approx(table.seconds.sum(), abs=0.06)

@@ -44,9 +44,9 @@ MODEL = {
     "blocks": [1],
     "hidden": [4],
     "pool": [1],
-    "units": [0],
+    "squeeze": [4],
     "shrink": [1],
-    "kernels": [3],
+    "depth": [1],
     "scale": 10.0,
     "learn_scale": True,
 }
@@ -221,8 +221,10 @@ def test_count_macs_by_hand():
 
 
 def test_count_macs_of_the_network_by_hand():
-    # One 3x3 convolution from 3 planes of 4x4 pixels to 6 maps; stem, skip, pooling and head multiply no matrix.
-    assert count_macs(build_model(MODEL, TASK).eval(), torch.zeros(1, 3, 4, 4)) == 16 * 3 * 6 * 9
+    # At 4x4 places, 2x2 patches of 3 colours to 24 channels, a 3x3 convolution to 4, a 1x1 to 6 maps; stem, skip,
+    # pooling and head multiply no matrix.
+    per_place = 12 * 24 + 24 * 4 * 9 + 4 * 6
+    assert count_macs(build_model(MODEL, TASK).eval(), torch.zeros(1, 3, 4, 4)) == 16 * per_place
 
 
 def test_a_training_has_a_row_for_each_epoch():
@@ -454,7 +456,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
         (lambda c: c.update(extra=1), "does not fit this version"),
         (lambda c: c["state"].popitem(), "does not fit this version"),
         (lambda c: c["state"].update(more=torch.zeros(1)), "does not fit this version"),
-        (lambda c: c["model"].update(hidden=[5], kernels=[3, 3]), "does not fit this version"),
+        (lambda c: c["model"].update(hidden=[5]), "does not fit this version"),
         (lambda c: c["model"].pop("alpha"), "does not fit this version"),
         (lambda c: c["task"].pop("mean"), "does not fit this version"),
         (lambda c: c["task"].update(n_classes=3), "does not fit this version"),

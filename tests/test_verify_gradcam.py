@@ -18,7 +18,8 @@ TINY = (
     "model.blocks=[1,1]",
     "model.hidden=[4,4]",
     "model.pool=[1,2]",
-    "model.units=[0,0]",
+    "model.squeeze=[4,4]",
+    "model.depth=[1,1]",
     "model.shrink=[1,1]",
 )
 IDENTITY = "model,target,dtype,reference,images,maps,max_abs_error,max_rel_error,tolerance,holds"
@@ -56,14 +57,14 @@ def answers(out):
 
 def checkpoint(path, n_classes=10, in_channels=3, names=CLASSES, **data):
     task = Task(n_classes, in_channels, 32, [0.5] * in_channels, [0.25] * in_channels)
-    model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.25, "maps_per_class": 2, "unshuffle": 2}
+    model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.25, "maps_per_class": 3, "unshuffle": 2}
     model |= {
         "blocks": [2],
         "hidden": [4],
         "pool": [1],
-        "units": [0],
+        "squeeze": [4],
         "shrink": [1],
-        "kernels": [3, 3],
+        "depth": [1],
         "scale": 5.0,
         "learn_scale": True,
     }
@@ -138,13 +139,13 @@ def test_checkpoint_is_verified_on_its_own_data(verify, undrawn, tmp_path):
 
 
 def test_more_images_than_there_are_takes_all(verify, undrawn):
-    code, out, _ = verify(*TINY, "model.maps_per_class=1", *SHAPES, "n_images=50")
+    code, out, _ = verify(*TINY, "model.maps_per_class=2", *SHAPES, "n_images=50")
     assert code == 0 and "20 images" in out
 
 
 def test_without_captum_our_own_reference_is_enough(verify, undrawn, monkeypatch):
     monkeypatch.setattr("fa_repro.commands.verify_gradcam.find_spec", lambda name: None)
-    code, out, _ = verify(*TINY, "model.maps_per_class=1", *SHAPES, "n_images=2")
+    code, out, _ = verify(*TINY, "model.maps_per_class=2", *SHAPES, "n_images=2")
     assert code == 0 and "captum is not installed" in out
     assert set(pd.read_csv(verify.folder / "a" / "identity.csv").reference) == {"autograd"}
 
@@ -192,13 +193,13 @@ def test_a_denial_is_remembered(verify, undrawn, monkeypatch):
 
 def test_a_broken_morphing_is_denied(verify, undrawn, monkeypatch):
     monkeypatch.setattr("fa_repro.proofs.morphing.tolerance", lambda dtype: -1)  # no change at all is allowed
-    code, out, _ = verify(*TINY, "model.maps_per_class=1", *SHAPES, "n_images=2")
+    code, out, _ = verify(*TINY, "model.maps_per_class=2", *SHAPES, "n_images=2")
     assert code == 1 and answers(out) == {"T1": "YES", "T2": "NO", "T3": "YES"}
 
 
 def test_a_broken_decomposition_is_denied(verify, undrawn, monkeypatch):
     monkeypatch.setattr("fa_repro.proofs.decomposition.tolerance", lambda dtype: -1)
-    code, out, _ = verify(*TINY, "model.maps_per_class=1", *SHAPES, "n_images=2")
+    code, out, _ = verify(*TINY, "model.maps_per_class=2", *SHAPES, "n_images=2")
     assert code == 1 and answers(out) == {"T1": "YES", "T2": "YES", "T3": "NO"}
 
 

@@ -58,10 +58,10 @@ class FACNNConfig(ModelConfig):
     unshuffle: int = MISSING
     blocks: list[int] = MISSING
     pool: list[int] = MISSING
+    squeeze: list[int] = MISSING
     hidden: list[int] = MISSING
-    units: list[int] = MISSING
+    depth: list[int] = MISSING
     shrink: list[int] = MISSING
-    kernels: list[int] = MISSING
     scale: float = MISSING
     learn_scale: bool = MISSING
 
@@ -72,6 +72,14 @@ class ResNetSmallConfig(ModelConfig):
 
     widths: list[int] = MISSING
     blocks: list[int] = MISSING
+
+
+@dataclass
+class ResNetWhitenedConfig(ModelConfig):
+    """``configs/model/resnet_whitened.yaml``."""
+
+    widths: list[int] = MISSING
+    depth: int = MISSING
 
 
 @dataclass
@@ -251,6 +259,7 @@ def register() -> None:
     store.store(group="schema", name="model", node=ModelConfig)
     store.store(group="schema", name="fa_cnn", node=FACNNConfig)
     store.store(group="schema", name="resnet_small", node=ResNetSmallConfig)
+    store.store(group="schema", name="resnet_whitened", node=ResNetWhitenedConfig)
     store.store(group="schema", name="torchvision", node=TorchvisionConfig)
     store.store(group="schema", name="factory", node=FactoryConfig)
 
@@ -271,6 +280,11 @@ def _each(test: tuple[Any, str]) -> tuple[Any, str]:
     return (lambda vs: len(vs) > 0 and all(test[0](v) for v in vs)), f"every entry {test[1]}, and there must be one"
 
 
+def _one_or_each(test: tuple[Any, str]) -> tuple[Any, str]:
+    every, words = _each(test)
+    return (lambda v: every(v if isinstance(v, list) else [v])), words
+
+
 def _word_or_each(*words: str) -> tuple[Any, str]:
     return (
         lambda v: (
@@ -279,7 +293,6 @@ def _word_or_each(*words: str) -> tuple[Any, str]:
     ), "must be one of " + ", ".join(words) + ", or a list of them"
 
 
-_ODD = (lambda v: v >= 1 and v % 2 == 1), "must be odd and positive"
 _POSITIVE = (lambda v: v > 0), "must be more than 0"
 _BELOW_ONE = (lambda v: 0 <= v < 1), "must be 0 or more and less than 1"
 _ASCENDING = (
@@ -305,9 +318,9 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "model.blocks": _each(_at_least(1)),
     "model.pool": _each(_at_least(1)),
     "model.hidden": _each(_at_least(1)),
-    "model.units": _each(_at_least(0)),
+    "model.squeeze": _each(_at_least(1)),
+    "model.depth": _one_or_each(_at_least(1)),
     "model.shrink": _each(_at_least(1)),
-    "model.kernels": _each(_ODD),
     "model.scale": _POSITIVE,
     "model.widths": _each(_at_least(1)),
     "trainer.epochs": _at_least(1),
@@ -409,7 +422,7 @@ def known_keys(schema: type) -> set[str]:
     def walk(cls: type, prefix: str) -> None:
         for item in fields(cls):
             keys.add(prefix + item.name)
-            models = (FACNNConfig, ResNetSmallConfig, TorchvisionConfig, FactoryConfig)
+            models = (FACNNConfig, ResNetSmallConfig, ResNetWhitenedConfig, TorchvisionConfig, FactoryConfig)
             kinds = models if item.type is ModelConfig else (item.type,)
             for kind in kinds:
                 if isinstance(kind, type) and is_dataclass(kind):

@@ -11,7 +11,7 @@ from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data, stratified
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
-from fa_repro.models import Task, build_model
+from fa_repro.models import Task, build_model, fit_whitening
 from fa_repro.plotting import figure, png
 from fa_repro.rundir import RunDir, default_name
 from fa_repro.training import HISTORY, Trainer, World, count_macs, evaluate, joined
@@ -60,6 +60,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
         chosen[stratified(whole.labels, held_out, cfg.seed)] = True
         train, val = whole.select(~chosen).to(device), whole.select(chosen).to(device)
 
+    fit_whitening(model, train.images)
     trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed, world)
     rundir.start()
     world.wait()  # the start of an overwriting run throws the old one's state away

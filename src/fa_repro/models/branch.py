@@ -1,69 +1,60 @@
 """F, the branch of a block: free to mix channels, to be deep, and to work at another resolution than its maps."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def convolution(before: int, after: int, kernel: int) -> list[nn.Module]:
-    """Return convolution, batch norm, ReLU, from (N,before,h,w) to (N,after,h,w)."""
-    return [
-        nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-    ]
-
-
-class ResidualUnit(nn.Module):
-    """Two 3x3 convolutions and an identity around them (He et al. 2016, section 3.2), inside F."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inside = nn.Sequential(*convolution(width, width, 3), nn.Conv2d(width, width, 3, padding=1, bias=False))
-        self.norm = nn.BatchNorm2d(width)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map (N,width,h,w) to the same shape, not negative."""
-        return F.relu(maps + self.norm(self.inside(maps)))
+from fa_repro.models.stage import convolution, stage
+from fa_repro.models.whitening import Whitening
 
 
 class Branch(nn.Module):
-    """(convolution, batch norm, ReLU) for each kernel, residual units after the first, on smaller maps if asked.
+    """1x1 convolution in, 3x3 convolutions with max-pooling, 1x1 convolution and ReLU out, nearest neighbour back.
 
-    It ends with a ReLU, so that non-negative feature maps stay non-negative; nearest-neighbour up-sampling keeps every
-    channel's mean, so that the branch's share of a logit is what it was before (T3).
+    The first branch of a network has the raw pixels for feature maps: it puts the planes of the tile stem together again
+    and whitens patches of them at full resolution in place of the 1x1 convolution.
+
+    The ReLU keeps non-negative feature maps so; nearest-neighbour up-sampling keeps every channel's mean, so that the
+    branch's share of a logit is what it was before (T3).
     """
 
     def __init__(
-        self, channels: int, hidden: int, kernels: Sequence[int], *, units: int = 0, shrink: int = 1, reads: int = 0
+        self,
+        channels: int,
+        *,
+        squeeze: int,
+        hidden: int,
+        depth: int,
+        shrink: int,
+        pixels: tuple[int, int] | None = None,
     ) -> None:
         """Build.
 
         Args:
             channels: C of the feature maps that come in and go out.
-            hidden: width between the first convolution and the last.
-            kernels: side of each convolution in pixels, odd.
-            units: residual units after the first convolution.
-            shrink: F works on maps with 1/shrink of the side: average pooling before it, nearest neighbour after it.
-            reads: the first channels that F looks at; 0: all.
+            squeeze: channels behind the 1x1 convolution that reads the maps.
+            hidden: channels of the 3x3 convolutions.
+            depth: number of 3x3 convolutions, see `stage`.
+            shrink: the branch's own maps have 1/shrink of the side.
+            pixels: of the first branch alone: the image's channels, and the side of the space-to-depth of its maps.
 
         """
         super().__init__()
-        self.reads = reads or channels
         self.shrink = shrink
-        widths = [self.reads, *[hidden] * (len(kernels) - 1), channels]
-        layers: list[nn.Module] = []
-        for i, kernel in enumerate(kernels):
-            layers += convolution(widths[i], widths[i + 1], kernel)
-            if i == 0:
-                layers += [ResidualUnit(widths[1]) for _ in range(units)]
-        self.layers = nn.Sequential(*layers)
+        if pixels is None:
+            self.reads, self.unshuffle = channels, 1
+            reading, width = convolution(channels, squeeze, 1), squeeze
+        else:
+            whitening = Whitening(pixels[0])
+            self.reads, self.unshuffle = pixels[0] * pixels[1] ** 2, pixels[1]
+            reading, width = [whitening, nn.GELU()], whitening.channels
+        conv, norm, _ = convolution(hidden, channels, 1)
+        inside = stage(width, hidden, depth, shrink * self.unshuffle)
+        self.layers = nn.Sequential(*reading, *inside, conv, norm, nn.ReLU())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map feature maps (N,C,h,w) to the branch's, of the same shape."""
+        """Map feature maps (N,C,h,w) to the branch's, of the same shape, not negative."""
         inside = maps[:, : self.reads]
-        if self.shrink > 1:
-            inside = F.avg_pool2d(inside, self.shrink)
+        if self.unshuffle > 1:
+            inside = F.pixel_shuffle(inside, self.unshuffle)
         inside = self.layers(inside)
         return F.interpolate(inside, scale_factor=float(self.shrink)) if self.shrink > 1 else inside

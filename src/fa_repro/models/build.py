@@ -10,6 +10,7 @@ from fa_repro.models.external import is_external
 from fa_repro.models.fa_cnn import FeatureAlignCNN, LinearHeadCNN
 from fa_repro.models.resnet18 import ResNet18
 from fa_repro.models.resnet_small import ResNetSmall
+from fa_repro.models.resnet_whitened import ResNetWhitened
 
 
 class Task(NamedTuple):
@@ -50,6 +51,10 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
             mean=task.mean,
             std=task.std,
         )
+    elif name == "resnet_whitened":
+        model = ResNetWhitened(
+            n_classes=task.n_classes, in_channels=task.in_channels, widths=config["widths"], depth=config["depth"]
+        )
     elif name == "resnet18":
         model = ResNet18(**task._asdict())
     else:
@@ -65,13 +70,19 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
 
 
 def _feature_align(config: Mapping[str, Any], task: Task) -> nn.Module:
-    per_stage = ("blocks", "pool", "hidden", "units", "shrink")
+    per_stage = ("blocks", "pool", "squeeze", "hidden", "depth", "shrink")
     for key in per_stage[1:]:
         if len(config[key]) != len(config["blocks"]):
             raise InputError(f"model.blocks and model.{key} must have one entry for each stage, the same number.")
-    if len(config["kernels"]) == 1 and any(config["units"]):
-        raise InputError("model.units: residual units stand between two convolutions; give model.kernels two entries.")
-    keys = (*per_stage, "maps_per_class", "unshuffle", "kernels", "skip", "alpha")
+    if config["pool"][0] > 1:
+        raise InputError("model.pool: the first entry must be 1, because the first branch reads every pixel.")
+    planes, channels = task.in_channels * config["unshuffle"] ** 2, task.n_classes * config["maps_per_class"]
+    if channels < planes:
+        raise InputError(
+            f"model.maps_per_class={config['maps_per_class']}: {channels} feature maps can't hold the {planes} planes "
+            f"that model.unshuffle={config['unshuffle']} makes of an image. Give more maps or a smaller model.unshuffle."
+        )
+    keys = (*per_stage, "maps_per_class", "unshuffle", "skip", "alpha")
     backbone = {key: config[key] for key in keys}
     backbone |= {"n_classes": task.n_classes, "in_channels": task.in_channels}
     if config["head"] == "linear":

@@ -59,14 +59,14 @@ class FeatureAlignBackbone(nn.Module):
         unshuffle: int,
         blocks: Sequence[int],
         pool: Sequence[int],
+        squeeze: Sequence[int],
         hidden: Sequence[int],
-        units: Sequence[int],
+        depth: Sequence[int],
         shrink: Sequence[int],
-        kernels: Sequence[int],
         skip: str,
         alpha: float,
     ) -> None:
-        """Build; lists but ``kernels`` have an entry for each stage; ``configs/model/fa_cnn.yaml`` explains them."""
+        """Build; lists have an entry for each stage; ``configs/model/fa_cnn.yaml`` explains them."""
         super().__init__()
         self.n_classes = n_classes
         channels = n_classes * maps_per_class
@@ -81,9 +81,14 @@ class FeatureAlignBackbone(nn.Module):
         for i, count in enumerate(blocks):
             stage = nn.ModuleList()
             for _ in range(count):
-                # The stem's maps repeat the pixel planes: one copy of each is all that the first branch can learn from.
-                reads = self.stem.distinct if i == 0 and len(stage) == 0 and pool[0] == 1 else channels
-                branch = Branch(channels, hidden[i], kernels, units=units[i], shrink=shrink[i], reads=reads)
+                branch = Branch(
+                    channels,
+                    squeeze=squeeze[i],
+                    hidden=hidden[i],
+                    depth=depth[i],
+                    shrink=shrink[i],
+                    pixels=(in_channels, unshuffle) if i == 0 and len(stage) == 0 else None,
+                )
                 stage.append(SkipBlock(branch, mix))
             self.stages.append(stage)
 

@@ -17,7 +17,6 @@ class TileStem(nn.Module):
         self.unshuffle = unshuffle
         self.planes = in_channels * unshuffle**2
         self.channels = channels
-        self.distinct = min(channels, self.planes)  # the channels after these repeat them
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to feature maps (N,C,H/p,W/p) in [0,1]."""
