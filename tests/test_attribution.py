@@ -405,3 +405,13 @@ def test_upsampling_shapes(mode):
     assert torch.equal(upsample(maps, (2, 5), mode), maps)
     assert torch.allclose(upsample(torch.ones(2, 3, 3), (7, 7), mode), torch.ones(2, 7, 7), rtol=1e-6)
     assert image_size(torch.zeros(2, 3, 5, 7)) == (5, 7)
+
+
+def test_places_that_bilinear_up_sampling_makes_equal_are_equal_to_the_last_bit():
+    maps = torch.rand(50, 4, 4, generator=torch.Generator().manual_seed(0))
+    up = upsample(maps, (16, 16), "bilinear")
+    for line, copy in ((up[:, 0], up[:, 1]), (up[:, -1], up[:, -2]), (up[..., 0], up[..., 1])):
+        assert torch.equal(line, copy)  # beyond the outermost centres there is nothing to interpolate with
+    mirrored = upsample(maps.flip(2), (16, 16), "bilinear").flip(2)
+    assert torch.equal(up, mirrored)
+    assert not torch.equal(up, upsample(maps.flip(2), (16, 16), "bilinear"))

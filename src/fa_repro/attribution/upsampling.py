@@ -9,11 +9,15 @@ from torch.nn import functional as F
 
 
 def upsample(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """Bring maps (N,h,w) to ``size`` (H,W) by ``bilinear`` or ``nearest`` interpolation."""
+    """Bring maps (N,h,w) to ``size`` (H,W) by ``bilinear`` or ``nearest`` interpolation.
+
+    Bilinear interpolation repeats values along the border. It is worked out in float64, in which the weights of whole
+    factors are exact, so that equal values stay equal and their order is the tie-break's, not the rounding's.
+    """
     if tuple(maps.shape[1:]) == tuple(size):
         return maps
     corners = {"align_corners": False} if mode == "bilinear" else {}
-    return F.interpolate(maps[:, None], size=size, mode=mode, **corners)[:, 0]
+    return F.interpolate(maps[:, None].double(), size=size, mode=mode, **corners)[:, 0].to(maps.dtype)
 
 
 def image_size(images: Tensor) -> tuple[int, int]:

@@ -10,8 +10,8 @@ from fa_repro.models.whitening import Whitening
 class Branch(nn.Module):
     """1x1 convolution in, 3x3 convolutions with max-pooling, 1x1 convolution and ReLU out, nearest neighbour back.
 
-    The first branch of a network has the raw pixels for feature maps: it puts the planes of the tile stem together again
-    and whitens patches of them at full resolution in place of the 1x1 convolution.
+    The first branch of a network has the raw pixels for feature maps: it puts the planes of the tile stem together
+    again and whitens patches of them at full resolution in place of the 1x1 convolution.
 
     The ReLU keeps non-negative feature maps so; nearest-neighbour up-sampling keeps every channel's mean, so that the
     branch's share of a logit is what it was before (T3).

@@ -80,7 +80,7 @@ def _feature_align(config: Mapping[str, Any], task: Task) -> nn.Module:
     if channels < planes:
         raise InputError(
             f"model.maps_per_class={config['maps_per_class']}: {channels} feature maps can't hold the {planes} planes "
-            f"that model.unshuffle={config['unshuffle']} makes of an image. Give more maps or a smaller model.unshuffle."
+            f"that model.unshuffle={config['unshuffle']} makes of an image. Give more maps, or a smaller unshuffle."
         )
     keys = (*per_stage, "maps_per_class", "unshuffle", "skip", "alpha")
     backbone = {key: config[key] for key in keys}

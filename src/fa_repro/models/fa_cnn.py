@@ -41,10 +41,11 @@ def add_terms(terms: Sequence[Tensor], size: Sequence[int], upsampling: str) -> 
     """
     pixels, *others = terms
     corners = {"align_corners": False} if upsampling == "bilinear" else {}
-    maps = pixels.mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
+    # In float64, so that places equal by construction stay equal whatever the order of the sums.
+    maps = pixels.double().mean((2, 3), keepdim=True).expand(-1, -1, *size).clone()
     for term in others:
-        maps += F.interpolate(term, size=tuple(size), mode=upsampling, **corners)
-    return maps
+        maps += F.interpolate(term.double(), size=tuple(size), mode=upsampling, **corners)
+    return maps.to(pixels.dtype)
 
 
 class FeatureAlignBackbone(nn.Module):
