@@ -6,6 +6,7 @@ import pytest
 
 from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED, judge
 from fa_repro.reporting.collect import MODELS, groups
+from fa_repro.reporting.front import front
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
 from fa_repro.reporting.search import COLUMNS
 
@@ -149,7 +150,10 @@ def test_a_missing_run_is_said_to_be_missing_and_its_claim_not_tested(whole):
 
 
 def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_not(whole):
-    assert "Not run." in report(groups(whole), whole)
+    def told():
+        return report(groups(whole), whole).split("**Localization**")[1].split("**Sanity**")[0]
+
+    assert "Not run." in told()
     lines = [
         {
             "measure": measure,
@@ -164,11 +168,11 @@ def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_n
     ]
     words = {"conditions": "fa_cnn trained on shapes, 100 images."}
     make_run(whole / "shapes", "benchmark-localization", "fa_cnn", {"localization.csv": lines}, words, ["bars.png"])
-    page = report(groups(whole), whole)
+    page = told()
     assert "Not run." not in page and f"- `fa_cnn`: {words['conditions']}" in page
     assert "| network | measure | chance | `feature_map` | `center` |" in page
     assert "| `fa_cnn` | grid | 0.250 | 0.750 ± 0.030 | 0.750 ± 0.030 |" in page
-    assert "(shapes/benchmark-localization/fa_cnn/bars.png)" in page
+    assert "(shapes/benchmark-localization/fa_cnn/bars.png)" in report(groups(whole), whole)
 
 
 def test_every_figure_is_linked_and_exists(whole):
@@ -181,7 +185,8 @@ def test_every_figure_is_linked_and_exists(whole):
 def test_real_data_come_before_the_embedded_set(whole):
     make_run(whole / "zoo", "train", "fa_cnn", metrics=metrics(0.5))
     assert [group.name for group in groups(whole)] == ["zoo", "shapes"]
-    assert readme_part(groups(whole)).startswith("On zoo:")
+    assert readme_part(groups(whole)).startswith("### zoo")
+    assert "### shapes" not in readme_part(groups(whole))
 
 
 def test_a_table_beside_the_runs_is_no_run(whole):
@@ -219,6 +224,63 @@ def test_the_command_writes_the_report_and_the_readme(whole, monkeypatch, tmp_pa
     assert left.value.code == 0
     assert "## shapes" in (whole / "REPORT.md").read_text()
     assert "90.0" in readme.read_text() and readme.read_text().endswith("rest\n")
+
+
+def test_seeds_of_a_network_are_one_line_with_their_mean_and_spread(whole):
+    for seed, top1 in ((1, 0.88), (2, 0.92)):
+        make_run(whole / "shapes", "train", f"fa_cnn-seed{seed}", metrics=metrics(top1))
+    page = report(groups(whole), whole)
+    # 90, 88 and 92: a mean of 90, and squares of 0, 4 and 4 over 2 degrees of freedom.
+    assert "| `fa_cnn` | 90.00 ± 2.00 | 3 |" in page and "`fa_cnn-seed1` | 8" not in page
+    assert "90.0 % against 90.5 % of `resnet_small`" in page and "seeds: 3 and 1" in page
+    make_run(whole / "shapes", "train", "resnet_whitened", metrics=metrics(0.92))
+    assert verdicts(whole)["C4"] == FAILS  # held against the better baseline, once it is there
+
+
+def test_sanity_and_speed_are_told(whole):
+    assert "Not run." in report(groups(whole), whole).split("**Speed**")[1]
+    lines = [
+        {"method": method, "layer": "l", "depth": depth, "correlation": value, "low": value - 0.1, "high": value + 0.3}
+        for method, depth, value in (("center", 1, 1.0), ("feature_map", 0, 1.0), ("feature_map", 1, 0.25))
+    ]
+    make_run(whole / "shapes", "benchmark-sanity", "fa_cnn", {"sanity.csv": lines})
+    ratios = [
+        {"comparison": "a of b", "ratio": 1.25, "low": 1.0, "high": 1.5, "sense": ">=", "limit": 1.2, "met": True},
+        {"comparison": "c of d", "ratio": 1.25, "low": 1.0, "high": 1.5, "sense": ">=", "limit": 3, "met": False},
+        {"comparison": "e of f", "ratio": 1.25, "low": 1.0, "high": 1.5, "sense": None, "limit": None, "met": None},
+    ]
+    make_run(whole / "shapes", "benchmark-speed", "training", {"ratios.csv": ratios})
+    page = report(groups(whole), whole)
+    assert "| network | `feature_map` | `center` |" in page
+    assert "| `fa_cnn` | 0.25 ± 0.20 | 1.00 ± 0.20 |" in page
+    assert "| `training` | a of b | >= 1.2 | 1.25 [1.00, 1.50] | kept |" in page
+    assert "| `training` | c of d | >= 3 | 1.25 [1.00, 1.50] | **not kept** |" in page
+    assert "| `training` | e of f | – | 1.25 [1.00, 1.50] | – |" in page
+
+
+def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
+    def trained(group, name, **trainer):
+        path = whole / group / "train" / name
+        if not path.exists():
+            make_run(whole / group, "train", name, metrics=metrics(0.8))
+        (path / "config.yaml").write_text(json.dumps({"trainer": trainer}))
+
+    for name in ("fa_cnn", "resnet_whitened", "untested"):
+        trained("gone", name, consistency=0.0, augment={"removal": 0.5})
+    removal(whole / "gone", "fa_cnn", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
+    removal(whole / "gone", "resnet_whitened", {"grad_cam": 0.2, "occlusion": 0.4}, {"grad_cam": 0.5})
+    assert cli("report", f"results={whole}").code == 0
+    table = pd.read_csv(whole / "front.csv")
+    assert table.network.tolist() == ["fa_cnn", "resnet_whitened"] and table.group.unique().tolist() == ["gone"]
+    assert table.method.tolist() == ["feature_map", "grad_cam"] and table.share_of_occlusion.tolist() == [0.75, 0.5]
+    assert (whole / "front.png").read_bytes().startswith(b"\x89PNG")
+    page = (whole / "REPORT.md").read_text()
+    assert "gone: **not tested**. benchmark-removal/fa_cnn needs center, permutation, random, and both orders." in page
+    assert "(front.png)" in page and "50% of the training images had pixels removed." in page
+    trained("gone", "untested", consistency=1.0, augment={"removal": 0.0})
+    assert "Every training image came twice" in report(groups(whole), whole)
+    trained("gone", "untested", consistency=0.0, augment={"removal": 0.0})
+    assert groups(whole)[0].removal == "" and not len(front(groups(whole)))
 
 
 # Searches

@@ -7,6 +7,8 @@ from omegaconf import DictConfig
 from fa_repro.errors import InputError
 from fa_repro.plotting import png
 from fa_repro.reporting.collect import groups
+from fa_repro.reporting.front import draw as draw_front
+from fa_repro.reporting.front import front
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
 from fa_repro.reporting.search import FOLDER, draw, is_search, searched
 from fa_repro.rundir import replacing
@@ -25,7 +27,12 @@ def run(cfg: DictConfig) -> int:
     found = groups(results)
     searches = searched(results, found)
     found = [group for group in found if not is_search(group)]
-    pages = {results / "REPORT.md": report(found, results, searches)}
+    points = front(found)
+    pages = {results / "REPORT.md": report(found, results, searches, points)}
+    if len(points):
+        pages[results / "front.csv"] = points.to_csv(index=False, float_format="%.6g")
+        with replacing(results / "front.png") as temporary, temporary.open("wb") as file:
+            png(draw_front(points))(file)
     for name, table in searches.items():
         pages[results / FOLDER / f"{name}.csv"] = table.to_csv(index=False)
         with replacing(results / FOLDER / f"{name}.png") as temporary, temporary.open("wb") as file:

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
-from fa_repro.reporting.collect import Group, Run
+from fa_repro.reporting.collect import CONTROL, RESNETS, Group, Run
 
 HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
 LEVEL_POINTS = 1.0  # C4: points of top-1 that FA-CNN may lie below the ResNet and still "perform well"; our reading
@@ -63,8 +63,11 @@ def identity(group: Group) -> Verdict:
     evidence = f"{words}; {table.target.nunique()} classes x {table.images.max()} images, against {references}"
     controls = [
         f"{label} {'holds too: the check is not sharp' if _identity(run)[0] else 'fails, as it must'}"
-        for label, name in (("ResNet", "resnet_small"), ("probability instead of logit", "fa_cnn-probability"))
-        if (run := group.get("verify-gradcam", name))
+        for label, run in (
+            ("ResNet", group.resnet("verify-gradcam")),
+            ("probability instead of logit", group.get("verify-gradcam", CONTROL)),
+        )
+        if run
     ]
     return Verdict(HOLDS if holds else FAILS, "; ".join([evidence, *controls]))
 
@@ -88,16 +91,17 @@ def morphing(group: Group) -> Verdict:
 
 
 def accuracy(group: Group) -> Verdict:
-    """C4: top-1 beside the ResNet of the same recipe."""
-    own, resnet = group.get("train", "fa_cnn"), group.get("train", "resnet_small")
-    if own is None or resnet is None:
-        return Verdict(UNTESTED, "needs train/fa_cnn and train/resnet_small")
-    a, b = own.json("metrics.json"), resnet.json("metrics.json")
-    difference = 100 * (a["top1"] - b["top1"])
+    """C4: top-1 beside the ResNet of the same recipe, means over seeds."""
+    resnet = next((name for name in RESNETS if name in group.networks), None)
+    if "fa_cnn" not in group.networks or resnet is None:
+        return Verdict(UNTESTED, f"needs train/fa_cnn and train/{' or train/'.join(RESNETS)}")
+    own, other = ([run.json("metrics.json") for run in group.networks[name]] for name in ("fa_cnn", resnet))
+    a, b = (100 * sum(m["top1"] for m in metrics) / len(metrics) for metrics in (own, other))
     return Verdict(
-        HOLDS if difference >= -LEVEL_POINTS else FAILS,
-        f"{100 * a['top1']:.1f} % against {100 * b['top1']:.1f} % of a ResNet by the same recipe, {difference:+.1f} "
-        f"points (held if not below -{LEVEL_POINTS:.0f}), at {a['macs'] / b['macs']:.1f} times its cost; one seed",
+        HOLDS if a - b >= -LEVEL_POINTS else FAILS,
+        f"{a:.1f} % against {b:.1f} % of `{resnet}` by the same recipe, {a - b:+.1f} points (held if not below "
+        f"-{LEVEL_POINTS:.0f}), at {own[0]['macs'] / other[0]['macs']:.1f} times its cost; seeds: {len(own)} and "
+        f"{len(other)}",
     )
 
 
@@ -108,13 +112,18 @@ def _share(line: Mapping[Hashable, Any]) -> str:
 
 def removal(group: Group) -> Verdict:
     """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM."""
-    own, resnet = group.get("benchmark-removal", "fa_cnn"), group.get("benchmark-removal", "resnet_small")
+    own, resnet = group.get("benchmark-removal", "fa_cnn"), group.resnet("benchmark-removal")
     if own is None or resnet is None:
-        return Verdict(UNTESTED, "needs benchmark-removal/fa_cnn and benchmark-removal/resnet_small")
+        needed = " or ".join(f"benchmark-removal/{name}" for name in RESNETS)
+        return Verdict(UNTESTED, f"needs benchmark-removal/fa_cnn and {needed}")
     table, other = own.differences, resnet.differences
+    others = ("random", "center", "permutation", "occlusion")
+    for run, methods in ((own, {"feature_map", *others}), (resnet, {"grad_cam", "occlusion"})):
+        if lacking := sorted(methods - set(run.differences.index)):
+            return Verdict(UNTESTED, f"benchmark-removal/{run.name} needs {', '.join(lacking)}, and both orders")
     area = table.lerf_minus_morf
     parts, good = [], []
-    for method in ("random", "center", "permutation", "occlusion"):
+    for method in others:
         line = table.loc[method]
         behind = line.minus_reference_low > 0  # the other method is ahead, beyond the interval
         good.append(not behind or method == "occlusion")  # the claim names permutation; occlusion is our yardstick
@@ -124,8 +133,8 @@ def removal(group: Group) -> Verdict:
     return Verdict(
         HOLDS if all(good) else FAILS,
         f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share "
-        f"of occlusion's {_share(share)}, Grad-CAM on the ResNet {_share(yardstick)}; {int(table.n.iloc[0])} images "
-        f"(held if not behind beyond the intervals)",
+        f"of occlusion's {_share(share)}, Grad-CAM on `{resnet.name}` {_share(yardstick)}; {int(table.n.iloc[0])} "
+        f"images (held if not behind beyond the intervals)",
     )
 
 

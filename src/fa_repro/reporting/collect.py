@@ -1,6 +1,7 @@
 """Find every finished run under a results folder and read its tables."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from fa_repro.errors import InputError
 
 # The runs of a profile (scripts/reproduce.sh); the report says which of them are missing.
 ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
+RESNETS = ("resnet_whitened", "resnet_small")  # what FA-CNN is held against: the first of them that was run
 MODELS = ("fa_cnn", *ABLATIONS, "resnet_small")
+PROFILES = ("shapes", "cifar10")
 CONTROL = "fa_cnn-probability"
 
 
@@ -59,6 +64,24 @@ class Run:
             table = table[table.imputation == table.imputation.iloc[0]]
         return table.set_index("method") if len(table) else table
 
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The run's resolved config; empty if it has none.
+
+        Raises:
+            InputError: the file is there and can't be read.
+
+        """
+        path = self.path / "config.yaml"
+        if not path.exists():
+            return {}
+        try:
+            config = OmegaConf.to_container(OmegaConf.load(path))
+        except (YAMLError, OSError) as error:
+            raise InputError(f"{path}: can't be read ({str(error).splitlines()[0]}). Run it again.") from None
+        assert isinstance(config, dict)
+        return {str(key): value for key, value in config.items()}
+
     def json(self, file: str) -> dict[str, Any]:
         """Return a JSON file of the run.
 
@@ -96,13 +119,39 @@ class Group:
         """Return a run, or None if it is missing."""
         return self.runs.get(command, {}).get(name)
 
+    @cached_property
+    def networks(self) -> dict[str, list[Run]]:
+        """Training runs by network: NAME-seedN is NAME with another seed."""
+        found: dict[str, list[Run]] = {}
+        for name, run in self.runs.get("train", {}).items():
+            found.setdefault(re.sub(r"-seed\d+$", "", name), []).append(run)
+        return found
+
+    @cached_property
+    def removal(self) -> str:
+        """What every training of the group removed from its images, in words; empty if one of them removed nothing."""
+        words = set()
+        for run in self.runs.get("train", {}).values():
+            trainer = run.config.get("trainer", {})
+            if trainer.get("consistency"):
+                words.add("Every training image came twice, intact and with pixels removed.")
+            elif share := trainer.get("augment", {}).get("removal"):
+                words.add(f"{share:.0%} of the training images had pixels removed.")
+            else:
+                return ""
+        return " ".join(sorted(words))
+
+    def resnet(self, command: str) -> Run | None:
+        """Return the run of the ResNet that FA-CNN is held against."""
+        return next((run for name in RESNETS if (run := self.get(command, name))), None)
+
     def missing(self) -> Iterator[str]:
         """Yield SUBCOMMAND/NAME of every run of a profile that is not there."""
-        for name in MODELS:
+        for name in MODELS if self.name in PROFILES else ():
             for command in ("train", "verify-gradcam", "benchmark-removal"):
                 if self.get(command, name) is None:
                     yield f"{command}/{name}"
-        if self.get("verify-gradcam", CONTROL) is None:
+        if self.name in PROFILES and self.get("verify-gradcam", CONTROL) is None:
             yield f"verify-gradcam/{CONTROL}"
 
 

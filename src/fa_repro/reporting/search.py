@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 
 from fa_repro.errors import InputError
 from fa_repro.plotting import figure
@@ -62,8 +61,7 @@ def _line(run: Run) -> dict[str, object]:
     metrics = run.json("metrics.json")
     if metrics.get("val_top1") is None:
         raise InputError(f"{run.path}: has no validation accuracy; a search needs trainer.val_fraction above 0.")
-    config = OmegaConf.to_container(OmegaConf.load(run.path / "config.yaml"))
-    assert isinstance(config, dict)
+    config = run.config
     model = dict(config["model"])
     words = {**{k: v for k, v in model.items() if k != "name"}, **_flat(config["trainer"])}
     return {

@@ -1,0 +1,53 @@
+"""What a faithful map costs: accuracy against the map's share of occlusion's area, in networks trained with removal."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fa_repro.plotting import figure
+from fa_repro.reporting.collect import Group
+
+COLUMNS = ["group", "network", "method", "top1", "seeds", "share_of_occlusion", "low", "high"]
+# By the beginning of a network's name: mark, colour, and the map that it explains itself by.
+_KINDS = {"fa_cnn": ("o", "#0072B2", "feature_map"), "": ("D", "#D55E00", "grad_cam")}
+
+
+def front(found: list[Group]) -> pd.DataFrame:
+    """Return a line for each network that was trained with removal and benchmarked: `COLUMNS`.
+
+    Without removal in training, removed pixels are foreign to a network and the shares say little. ``top1`` is the mean
+    over ``seeds`` on test images; ``low`` and ``high`` bound the share's 95 % interval.
+    """
+    lines = []
+    for group in found:
+        for name, runs in group.networks.items():
+            benchmark = group.get("benchmark-removal", name)
+            method = _kind(name)[2]
+            if not group.removal or benchmark is None or method not in benchmark.differences.index:
+                continue
+            top1 = sum(run.json("metrics.json")["top1"] for run in runs) / len(runs)
+            share = benchmark.differences.to_dict("index")[method]
+            ends = (share[f"share_of_occlusion{end}"] for end in ("", "_low", "_high"))
+            lines.append((group.name, name, method, top1, len(runs), *ends))
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _kind(network: str) -> tuple[str, str, str]:
+    return next(kind for start, kind in _KINDS.items() if network.startswith(start))
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw the share against top-1, a mark for each network; 1 is occlusion itself, of many forward passes."""
+    fig, ((axes,),) = figure(1, 1, (5.2, 3.6))
+    axes.axhline(1, ls="--", color="0.4", lw=0.8)
+    axes.annotate("occlusion", (0.01, 1), xycoords=("axes fraction", "data"), va="bottom", color="0.4")
+    for line in table.to_dict("records"):
+        marker, colour, method = _kind(line["network"])
+        at = (100 * line["top1"], line["share_of_occlusion"])
+        errors = [[at[1] - line["low"]], [line["high"] - at[1]]]
+        axes.errorbar(*at, yerr=errors, fmt=marker, color=colour, ms=5, capsize=2, lw=0.8)
+        axes.annotate(
+            f"{line['network']}, {method.replace('_', ' ')}", at, (5, 5), textcoords="offset points", fontsize=7
+        )
+    axes.margins(x=0.35)
+    axes.set(xlabel="test top-1 [%], intact images", ylabel="LeRF − MoRF area, share of occlusion's")
+    return fig

@@ -1,0 +1,146 @@
+"""The tables of the report: accuracy, proofs, removal, localization, sanity and speed of one group of runs."""
+
+import pandas as pd
+
+from fa_repro.attribution import CONTROLS
+from fa_repro.config import METHODS
+from fa_repro.reporting.collect import MODELS, Group
+from fa_repro.tables import cell, markdown_table
+
+NOT_RUN = "Not run."
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Return the mean with the standard deviation over seeds; of one value, the value."""
+    column = pd.Series(values)
+    mean = f"{column.mean():.{digits}f}"
+    return f"{mean} ± {column.std():.{digits}f}" if len(values) > 1 else mean
+
+
+def accuracy_table(group: Group) -> str:
+    """Return top-1 and cost of every trained network of a group, over its seeds."""
+    networks = group.networks
+    known = [name for name in MODELS if name in networks]
+    rows = []
+    for name in known + [name for name in networks if name not in known]:
+        metrics = [run.json("metrics.json") for run in networks[name]]
+        first = metrics[0]
+        rows.append(
+            [
+                f"`{name}`",
+                spread([100 * m["top1"] for m in metrics], 2 if len(metrics) > 1 else 1),
+                str(len(metrics)),
+                f"{first['parameters'] / 1e6:.2f} M",
+                f"{first['macs'] / 1e6:.1f} M",
+                str(first["epochs"]),
+                f"{sum(m['images_per_second'] for m in metrics) / len(metrics):.0f}",
+                f"{sum(m['seconds'] for m in metrics) / len(metrics) / 60:.1f}",
+            ]
+        )
+    columns = ["test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs", "training images/s", "minutes"]
+    return markdown_table(["network", *columns], rows)
+
+
+def proof_table(group: Group) -> str:
+    """Return what verify-gradcam answered for every run of a group."""
+    rows = []
+    for name, run in group.runs.get("verify-gradcam", {}).items():
+        identity, morph, parts = (run.table(f) for f in ("identity.csv", "morphing.csv", "decomposition.csv"))
+
+        def answer(holds: bool) -> str:
+            return "yes" if holds else "**no**"
+
+        exact = identity[identity.dtype == "float64"]
+        rows.append(
+            [
+                f"`{name}`",
+                f"{answer(bool(identity.holds.all()))}, {exact.max_rel_error.max():.1e}",
+                f"{answer(bool(morph.holds.all()))}, {morph.relative_change.max():.2f}" if len(morph) else "–",
+                f"{morph.cosine_to_previous.min():.2f}" if len(morph) else "–",
+                answer(bool((parts.holds.dropna().astype(str) == "True").all())) if len(parts) else "–",
+            ]
+        )
+    if not rows:
+        return NOT_RUN
+    header = [
+        "run",
+        "T1: map = Grad-CAM, error",
+        "T2: within bound, largest change",
+        "smallest cosine",
+        "T3: parts add up",
+    ]
+    return markdown_table(header, rows)
+
+
+def removal_table(group: Group) -> str:
+    """Return the LeRF - MoRF area of every method on every network of a group, also as a share of occlusion's."""
+    cells: dict[str, dict[str, str]] = {}
+    for name, run in group.runs.get("benchmark-removal", {}).items():
+        for method, line in run.differences.iterrows():
+            half = (line.lerf_minus_morf_high - line.lerf_minus_morf_low) / 2
+            share = f" ({line.share_of_occlusion:.2f})" if "share_of_occlusion" in line else ""
+            cells.setdefault(name, {})[str(method)] = f"{line.lerf_minus_morf:.3f} ± {half:.3f}{share}"
+    return _by_method(cells)
+
+
+def localization_table(group: Group) -> str:
+    """Return the value of every method on every network of a group, a line for each measure, beside chance."""
+    cells: dict[str, dict[str, str]] = {}
+    lead: dict[str, list[str]] = {}
+    for name, run in group.runs.get("benchmark-localization", {}).items():
+        table = run.table("localization.csv")
+        for measure, lines in table.groupby("measure", sort=False) if len(table) else ():
+            row = f"{name} {measure}"
+            lead[row] = [f"`{name}`", str(measure).replace("_", " "), f"{lines.chance.iloc[0]:.3f}"]
+            cells[row] = {
+                str(line.method): f"{line.value:.3f} ± {(line.high - line.low) / 2:.3f}" for _, line in lines.iterrows()
+            }
+    return _by_method(cells, lead, ["network", "measure", "chance"])
+
+
+def sanity_table(group: Group) -> str:
+    """Return the rank correlation of every method's maps with those of the network with all weights drawn anew."""
+    cells: dict[str, dict[str, str]] = {}
+    for name, run in group.runs.get("benchmark-sanity", {}).items():
+        table = run.table("sanity.csv")
+        for _, line in table[table.depth == table.depth.max()].iterrows() if len(table) else ():
+            half = (line.high - line.low) / 2
+            known = f"{line.correlation:.2f} ± {half:.2f}" if pd.notna(line.correlation) else "–"
+            cells.setdefault(name, {})[str(line.method)] = known
+    return _by_method(cells)
+
+
+def speed_table(group: Group) -> str:
+    """Return every ratio that benchmark-speed measured, beside its limit."""
+    rows = []
+    for name, run in group.runs.get("benchmark-speed", {}).items():
+        for _, line in run.table("ratios.csv").iterrows():
+            limited = pd.notna(line.met)
+            verdict = ("kept" if str(line.met) == "True" else "**not kept**") if limited else "–"
+            limit = f"{line.sense} {line.limit:g}" if limited else "–"
+            rows.append(
+                [
+                    f"`{name}`",
+                    str(line.comparison),
+                    limit,
+                    cell(line.rename({"low": "ratio_low", "high": "ratio_high"}), "ratio", 2),
+                    verdict,
+                ]
+            )
+    return markdown_table(["run", "ratio of images/s", "limit", "median [range]", ""], rows) if rows else NOT_RUN
+
+
+def _by_method(
+    cells: dict[str, dict[str, str]], lead: dict[str, list[str]] | None = None, header: list[str] | None = None
+) -> str:
+    """Return a table with a column for each method, the FA-CNN's rows first and the controls last."""
+    if not cells:
+        return NOT_RUN
+    place = {method: i for i, method in enumerate(METHODS)}
+    methods = {method for row in cells.values() for method in row}
+    order = sorted(methods, key=lambda method: (method in CONTROLS, place.get(method, len(place)), method))
+    rows = [
+        [*(lead[name] if lead else [f"`{name}`"]), *(row.get(method, "–") for method in order)]
+        for name, row in sorted(cells.items(), key=lambda item: (not item[0].startswith("fa_cnn"), item[0]))
+    ]
+    return markdown_table([*(header or ["network"]), *(f"`{method}`" for method in order)], rows)
