@@ -2,9 +2,11 @@
 
 import io
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 
 from fa_repro.errors import InputError
@@ -613,3 +615,34 @@ def test_state_survives_a_weights_only_file(config):
         assert not torch.equal(other(images), model(images))
         other.load_state_dict(torch.load(file, weights_only=True))
         assert torch.equal(other(images), model(images))
+
+
+# What a class map's value sees
+
+
+def seen(**changed):
+    """Rows of the image that change the last maps' middle row, found by changing one row after the other."""
+    sizes = {key: [4] * 3 for key in ("squeeze", "hidden")}
+    model = with_random_norms(fa_cnn(image_size=64, blocks=[1, 1, 1], **sizes, **changed)).double()
+    for conv in model.modules():
+        if isinstance(conv, nn.Conv2d):
+            nn.init.normal_(conv.weight)  # not the identity
+    image = noise(1, 3, 64, 64).double()
+    before = model.features(image)
+    middle = before.shape[2] // 2
+    rows = []
+    for row in range(64):
+        other = image.clone()
+        other[:, :, row] = 1 - other[:, :, row]
+        if not torch.equal(model.features(other)[:, :, middle], before[:, :, middle]):
+            rows.append(row)
+    assert rows == list(range(rows[0], rows[-1] + 1))
+    return len(rows)
+
+
+def test_the_local_networks_maps_see_17_pixels():
+    config = OmegaConf.load(Path(__file__).parents[1] / "configs/model/fa_cnn_local.yaml")
+    keys = {key: list(config[key]) for key in ("pool", "depth", "shrink")}
+    assert seen(**keys) == 17
+    assert seen(**keys | {"depth": [2, 2, 1]}) == 17 + 4  # one more 3x3 convolution on every second pixel
+    assert seen(**keys | {"pool": [1, 1, 2]}) > 17
