@@ -51,10 +51,15 @@ class Branch(nn.Module):
         inside = stage(width, hidden, depth, shrink * self.unshuffle)
         self.layers = nn.Sequential(*reading, *inside, conv, norm, nn.ReLU())
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map feature maps (N,C,h,w) to the branch's, of the same shape, not negative."""
+    def forward(self, maps: Tensor, pool: int = 1) -> Tensor:
+        """Map feature maps (N,C,h,w) to the branch's, not negative, of the same shape average-pooled by ``pool``."""
         inside = maps[:, : self.reads]
         if self.unshuffle > 1:
             inside = F.pixel_shuffle(inside, self.unshuffle)
         inside = self.layers(inside)
-        return F.interpolate(inside, scale_factor=float(self.shrink)) if self.shrink > 1 else inside
+        if self.shrink % pool == 0:  # the average of copies is what was copied
+            back, pool = self.shrink // pool, 1
+        else:
+            back = self.shrink
+        inside = F.interpolate(inside, scale_factor=float(back)) if back > 1 else inside
+        return F.avg_pool2d(inside, pool) if pool > 1 else inside

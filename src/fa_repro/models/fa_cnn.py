@@ -107,8 +107,10 @@ class FeatureAlignBackbone(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to the last feature maps (N,C,h,w)."""
         maps = self.stem(images)
-        for _, pool, block in self._blocks():
-            maps = block(F.avg_pool2d(maps, pool) if pool > 1 else maps)
+        blocks = list(self._blocks())
+        after = [pool for _, pool, _ in blocks[1:]] + [1]  # nothing is pooled before the first
+        for (_, _, block), pool in zip(blocks, after, strict=True):
+            maps = block(maps, pool)
         return maps
 
     def trace(self, images: Tensor) -> Iterator[Layer]:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Mixture(NamedTuple):
@@ -43,6 +44,12 @@ class SkipBlock(nn.Module):
             return maps + branch
         return torch.lerp(maps, branch, weight) if skip == 1 - weight else skip * maps + weight * branch
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map feature maps (N,C,h,w) to feature maps of the same shape."""
-        return self.combine(maps, self.branch(maps))
+    def forward(self, maps: Tensor, pool: int = 1) -> Tensor:
+        """Map feature maps (N,C,h,w) to feature maps of the same shape, average-pooled ``pool`` x ``pool`` to one.
+
+        Pooling and mixture are both linear and channel by channel, so that it is the same in either order; pooling what
+        is mixed, and not the mixture, spares the branch an up-sampling that the pooling would undo.
+        """
+        if pool == 1:
+            return self.combine(maps, self.branch(maps))
+        return self.combine(F.avg_pool2d(maps, pool), self.branch(maps, pool))
