@@ -4,7 +4,8 @@
 #
 #     scripts/reproduce.sh shapes            the embedded data set, results in results/shapes
 #     scripts/reproduce.sh cifar10 DIR       CIFAR-10 in DIR: DIR/train/CLASS/*.png (or DIR/cifar10/train/...), or what
-#                                            torchvision downloads; results in results/cifar10
+#                                            torchvision downloads; results in results/cifar10 and, of networks that saw
+#                                            pixels removed in training, results/cifar10-removal
 set -euo pipefail
 profile=${1:-shapes}
 data_dir=${2:-}
@@ -14,27 +15,32 @@ out=results/$profile
 case $profile in
   shapes)
     data=(data=shapes)
+    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small) removed=()
     images=60 repeats=1 ;;
   cifar10)
     [ -n "$data_dir" ] || { echo "reproduce: PROFILE=cifar10 needs DATA=DIR, the folder that CIFAR-10 lies in." >&2; exit 2; }
     if [ -d "$data_dir/train" ]; then data=(data=image_folder "data.root=$data_dir")
     elif [ -d "$data_dir/cifar10/train" ]; then data=(data=image_folder "data.root=$data_dir/cifar10")
     else data=(data=cifar10 "data.root=$data_dir"); fi
-    images=300 repeats=2 ;;
+    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
+    removed=(fa_cnn fa_cnn_local resnet_small resnet_whitened)
+    images=2000 repeats=2 ;;
   *) echo "reproduce: no profile '$profile'. Choose shapes or cifar10." >&2; exit 2 ;;
 esac
 
 # The answer "no" (exit code 1) is a result; anything above is a failure.
 ask() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
 
-for model in fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small; do
-  echo "== $model"
-  checkpoint=$out/train/$model/checkpoint.pt
-  "$fa_repro" train "${data[@]}" "model=$model" "experiment=$profile" "results=$out" "name=$model"
-  ask "$fa_repro" verify-gradcam "checkpoint=$checkpoint" "results=$out" "name=$model"
-  "$fa_repro" benchmark-removal "checkpoint=$checkpoint" "results=$out" "name=$model" \
-    "n_images=$images" "repeats=$repeats" >/dev/null
-done
+network() { # RECIPE RESULTS MODEL
+  echo "== $2: $3"
+  local checkpoint=$2/train/$3/checkpoint.pt
+  "$fa_repro" train "${data[@]}" "model=$3" "experiment=$1" "results=$2" "name=$3"
+  ask "$fa_repro" verify-gradcam "checkpoint=$checkpoint" "results=$2" "name=$3"
+  "$fa_repro" benchmark-removal "checkpoint=$checkpoint" "results=$2" "name=$3" "n_images=$images" "repeats=$repeats" >/dev/null
+}
+
+for model in "${models[@]}"; do network "$profile" "$out" "$model"; done
+for model in "${removed[@]}"; do network "${profile}_removal" "$out-removal" "$model"; done
 # The control: of a probability, Grad-CAM is not the class map, and the check must say so.
 ask "$fa_repro" verify-gradcam "checkpoint=$out/train/fa_cnn/checkpoint.pt" score=probability "results=$out" name=fa_cnn-probability
 "$fa_repro" report

@@ -137,7 +137,7 @@ def test_cfg_job_prints_the_composed_config_and_runs_nothing(cli, handler, workp
     assert (code, err) == (0, "")
     config = yaml.safe_load(out)
     assert (config["seed"], config["trainer"]["lr"], config["trainer"]["epochs"]) == (3, 0.5, 10)
-    assert config["model"] == {"name": "resnet_small", "widths": [16, 32, 64], "blocks": [2, 2, 2]}
+    assert config["model"] == {"name": "resnet_small", "widths": [32, 64, 128], "blocks": [1, 1, 1]}
     assert "hydra" not in config
     assert handler.jobs == [] and list(workplace.iterdir()) == []
 
