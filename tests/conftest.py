@@ -13,6 +13,8 @@ from typing import NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from tiny import FA_CNN, ONE_STAGE
+
 # A training of about a second: `shapes`, 30 feature maps, two epochs of three batches.
 TINY = (
     "data.n_train=200",
@@ -112,9 +114,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     folder = tmp_path_factory.mktemp("untrained")
     data = {"name": "shapes", "root": None, "download": False, "n_train": 20, "n_test": 20, "image_size": 16}
     data |= {"mirror": True, "cache": str(folder / "cache"), "seed": 0}
-    model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
-    model |= {"blocks": [1], "pool": [1], "hidden": [4], "squeeze": [4], "shrink": [1], "depth": [1]}
-    model |= {"scale": 10.0, "learn_scale": True}
+    model = FA_CNN | ONE_STAGE | {"maps_per_class": 2, "unshuffle": 2}
     trainer = {"epochs": 1, "augment": {"crop": 0, "flip": True, "removal": 0.5}}
 
     def write(name: str, seed: int, **changes: object) -> Path:

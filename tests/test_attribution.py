@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import tiny
 from fa_repro import config
 from fa_repro.attribution import CONTROLS, METHODS, Context, captum_library, lacking
 from fa_repro.attribution.controls import center, random
@@ -18,24 +19,10 @@ from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.permutation import derangement, permutation
 from fa_repro.attribution.upsampling import image_size, upsample
 from fa_repro.models import Task, build_model
+from tiny import FA_CNN
 
-FA = {
-    "name": "fa_cnn",
-    "skip": "damped",
-    "head": "gap",
-    "alpha": 0.5,
-    "maps_per_class": 4,
-    "unshuffle": 1,
-    "blocks": [1, 1],
-    "hidden": [6, 6],
-    "pool": [1, 2],
-    "squeeze": [4, 4],
-    "shrink": [1, 1],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
-RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
+FA = FA_CNN | {"maps_per_class": 4, "hidden": [6, 6]}
+RESNET = tiny.RESNET | {"widths": [8, 16]}
 CLASSES = 3
 # The optional library's methods go through the same tests where it is there.
 INSTALLED = [name for name in METHODS if name not in captum_library.METHODS or find_spec("captum")]

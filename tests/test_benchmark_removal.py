@@ -6,23 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
+import tiny
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data, stratified
 from fa_repro.models import Task, build_model
+from tiny import RESNET
 
 METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
-FA_CNN = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 2, "unshuffle": 2}
-FA_CNN |= {
-    "blocks": [1, 1],
-    "hidden": [4, 4],
-    "pool": [1, 2],
-    "squeeze": [4, 4],
-    "shrink": [1, 1],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
-RESNET = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
+FA_CNN = tiny.FA_CNN | {"maps_per_class": 2, "unshuffle": 2}
 QUICK = ["n_images=6", "fractions=[0,0.25,0.5,0.75,1]", "bootstrap=100", "repeats=1", "device=cpu"]
 CURVES = "method,order,imputation,fraction,target_probability,target_probability_low,target_probability_high,kept,"
 CURVES += "accuracy,n"

@@ -12,12 +12,12 @@ from fa_repro.checkpoint import Checkpoint
 from fa_repro.data.shapes import CLASSES
 from fa_repro.models import Task, build_model
 from fa_repro.rundir import digest
+from tiny import RESNET
 
 _spec = importlib.util.spec_from_file_location("compare_peers", Path(__file__).parents[1] / "scripts/compare_peers.py")
 compare_peers = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(compare_peers)
 
-RESNET = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
 TASK = Task(len(CLASSES), 3, 16, [0.4] * 3, [0.3] * 3)
 INSTALLED = [name for name in compare_peers.PEERS if importlib.util.find_spec(name)]
 

@@ -5,45 +5,17 @@ import math
 import pytest
 import torch
 
+import tiny
 from fa_repro.data import ImageSet
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.training import Trainer
 from fa_repro.training.consistency import TwoViews, divergence
+from tiny import FA_CNN
 
-FA = {
-    "name": "fa_cnn",
-    "skip": "damped",
-    "head": "gap",
-    "alpha": 0.5,
-    "maps_per_class": 3,
-    "unshuffle": 1,
-    "blocks": [1, 1],
-    "pool": [1, 2],
-    "hidden": [4, 4],
-    "squeeze": [4, 4],
-    "shrink": [1, 1],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
-RESNET = {"name": "resnet_small", "widths": [4, 6], "blocks": [1, 1]}
-RECIPE = {
-    "epochs": 3,
-    "batch_size": 8,
-    "optimizer": "adamw",
-    "lr": 0.02,
-    "weight_decay": 0.0,
-    "momentum": 0.9,
-    "schedule": "constant",
-    "warmup": 0.0,
-    "label_smoothing": 0.0,
-    "precision": "fp32",
-    "memory_format": "contiguous",
-    "val_fraction": 0.0,
-    "consistency": 1.0,
-    "augment": {"crop": 0, "flip": False, "removal": 0.0},
-}
+FA = FA_CNN
+RESNET = tiny.RESNET | {"widths": [4, 6]}
+RECIPE = tiny.RECIPE | {"epochs": 3, "batch_size": 8, "lr": 0.02, "consistency": 1.0}
 COLOUR = torch.tensor([0.5, 0.5, 0.5])
 
 

@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+import tiny
 from fa_repro.errors import InputError
 from fa_repro.models import FeatureAlignCNN, LinearHeadCNN, Task, build_model
 from fa_repro.models.branch import Branch
@@ -20,24 +21,10 @@ from fa_repro.models.stage import Residual, convolution
 from fa_repro.models.stage import stage as a_stage
 from fa_repro.models.tile_stem import TileStem
 from fa_repro.models.whitening import Whitening, fit_whitening
+from tiny import FA_CNN
 
-FA = {
-    "name": "fa_cnn",
-    "skip": "damped",
-    "head": "gap",
-    "alpha": 0.5,
-    "maps_per_class": 12,
-    "unshuffle": 2,
-    "blocks": [1, 1],
-    "hidden": [4, 4],
-    "pool": [1, 2],
-    "squeeze": [4, 4],
-    "shrink": [1, 1],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
-RESNET = {"name": "resnet_small", "widths": [16, 32, 64], "blocks": [2, 2, 2]}
+FA = FA_CNN | {"maps_per_class": 12, "unshuffle": 2}
+RESNET = tiny.RESNET | {"widths": [16, 32, 64], "blocks": [2, 2, 2]}
 
 # The first use of torchvision takes seconds.
 RESNET18 = pytest.param({"name": "resnet18"}, marks=pytest.mark.slow, id="resnet18")

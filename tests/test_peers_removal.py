@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
 
+import tiny
 from fa_repro.attribution import METHODS, Context, grad_cam, occlusion, permutation
 from fa_repro.attribution.patches import patch_numbers
 from fa_repro.attribution.permutation import derangement
@@ -26,13 +27,12 @@ from fa_repro.removal.imputation import imputer, stand_in
 from fa_repro.removal.noisy_linear import fill_linearly
 from fa_repro.removal.ranking import rank_pixels, tie_break
 from fa_repro.removal.statistics import area, percent_until_flip
+from tiny import FA_CNN
 
 N, SIDE, CLASSES = 4, 8, 3
 P = SIDE * SIDE
-FA = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 4, "unshuffle": 1}
-FA |= {"blocks": [1, 1], "hidden": [6, 6], "pool": [1, 2], "squeeze": [4, 4], "shrink": [1, 1], "depth": [1, 1]}
-FA |= {"scale": 2.0, "learn_scale": True}
-RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
+FA = FA_CNN | {"maps_per_class": 4, "hidden": [6, 6], "scale": 2.0}
+RESNET = tiny.RESNET | {"widths": [8, 16]}
 SOURCES = ("definition", "package")
 CLOSE = 1e-5  # of probabilities, in float32
 

@@ -7,30 +7,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import tiny
 from fa_repro.models import Task, build_model
 from fa_repro.models.fa_cnn import Layer
 from fa_repro.models.gap_head import class_maps
 from fa_repro.models.skip_connection import mixture
 from fa_repro.proofs import decomposition, identity, morphing
 from fa_repro.proofs.tolerance import errors, tolerance
+from tiny import FA_CNN
 
-FA = {
-    "name": "fa_cnn",
-    "skip": "damped",
-    "head": "gap",
-    "alpha": 0.5,
-    "maps_per_class": 4,
-    "unshuffle": 1,
-    "blocks": [2, 2],
-    "hidden": [6, 6],
-    "pool": [1, 2],
-    "squeeze": [4, 4],
-    "shrink": [1, 2],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
-RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
+FA = FA_CNN | {"maps_per_class": 4, "blocks": [2, 2], "hidden": [6, 6], "shrink": [1, 2]}
+RESNET = tiny.RESNET | {"widths": [8, 16]}
 CLASSES = 3
 NAMES = ("a", "b", "c")
 DTYPES = [torch.float64, torch.float32]

@@ -10,29 +10,21 @@ import pytest
 import torch
 from torch import nn
 
+import tiny
 from fa_repro.attribution import Context
 from fa_repro.checkpoint import load_model
 from fa_repro.models import Task, build_model
 from fa_repro.removal import measure, per_image_table, reader, write_per_image
 from fa_repro.removal.reader import Reader, fold_batch_norm
 from fa_repro.removal.summary import precision_notes
+from tiny import FA_CNN
 
 PRETRAINED = Path(__file__).parents[1] / "results" / "pretrained" / "fa_cnn_cifar10.pt"
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.2, 0.2])
 TASK = Task(3, 3, 8, MEAN.tolist(), STD.tolist())
-FA = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 3, "unshuffle": 1}
-FA |= {
-    "blocks": [1, 1],
-    "pool": [1, 2],
-    "hidden": [4, 4],
-    "squeeze": [4, 4],
-    "shrink": [1, 1],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
+FA = FA_CNN
 LINEAR_HEAD = FA | {"name": "fa_cnn_linear_head", "head": "linear"}
-RESNET = {"name": "resnet_small", "widths": [8, 16], "blocks": [1, 1]}
+RESNET = tiny.RESNET | {"widths": [8, 16]}
 SETTINGS = {"orders": ("morf", "lerf"), "fractions": [0, 0.25, 0.5, 1], "target": "label", "mean": MEAN, "std": STD}
 
 

@@ -7,6 +7,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 from torch import nn
 
+import tiny
 from fa_repro.attribution import METHODS, Context
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data
@@ -14,19 +15,9 @@ from fa_repro.models import Task, build_model
 from fa_repro.sanity import average_ranks, cascade, layers, left_as_they_are, measure, spearman
 from fa_repro.sanity.cascade import INTACT, Cascade
 from fa_repro.sanity.summary import COLUMNS, notes, sanity_table
+from tiny import RESNET
 
-FA_CNN = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.5, "maps_per_class": 4, "unshuffle": 2}
-FA_CNN |= {
-    "blocks": [1, 2],
-    "hidden": [4, 4],
-    "pool": [1, 2],
-    "squeeze": [4, 4],
-    "shrink": [1, 1],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
-RESNET = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
+FA_CNN = tiny.FA_CNN | {"maps_per_class": 4, "unshuffle": 2, "blocks": [1, 2]}
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 

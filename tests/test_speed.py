@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import tiny
 from fa_repro.attribution import Context, depth_map, feature_map
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.data import ImageSet
@@ -23,26 +24,12 @@ from fa_repro.speed import (
     removal,
     training,
 )
+from tiny import FA_CNN
 
 CPU = torch.device("cpu")
 TASK = Task(3, 3, 8, [0.5, 0.4, 0.3], [0.2, 0.2, 0.2])
-FA = {
-    "name": "fa_cnn",
-    "skip": "damped",
-    "head": "gap",
-    "alpha": 0.5,
-    "maps_per_class": 3,
-    "unshuffle": 1,
-    "blocks": [1, 1],
-    "hidden": [4, 4],
-    "pool": [1, 2],
-    "squeeze": [4, 4],
-    "shrink": [1, 1],
-    "depth": [1, 1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
-RESNET = {"name": "resnet_small", "widths": [8, 8], "blocks": [1, 1]}
+FA = FA_CNN
+RESNET = tiny.RESNET | {"widths": [8, 8]}
 RECIPE = {
     "epochs": 1,
     "batch_size": 8,

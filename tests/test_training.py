@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import fa_repro
+import tiny
 from fa_repro import device
 from fa_repro.checkpoint import Checkpoint, load_checkpoint, load_model, merge_data
 from fa_repro.data import ImageSet
@@ -17,39 +18,10 @@ from fa_repro.models import Task, build_model
 from fa_repro.training import HISTORY, Trainer, count_macs, evaluate
 from fa_repro.training.schedule import schedule
 from fa_repro.training.trainer import build_optimizer
+from tiny import FA_CNN, ONE_STAGE
 
-RECIPE = {
-    "epochs": 3,
-    "batch_size": 4,
-    "optimizer": "adamw",
-    "lr": 0.01,
-    "weight_decay": 0.05,
-    "momentum": 0.9,
-    "schedule": "onecycle",
-    "warmup": 0.25,
-    "label_smoothing": 0.0,
-    "precision": "fp32",
-    "memory_format": "contiguous",
-    "val_fraction": 0.0,
-    "consistency": 0.0,
-    "augment": {"crop": 0, "flip": False, "removal": 0.0},
-}
-MODEL = {
-    "name": "fa_cnn",
-    "skip": "damped",
-    "head": "gap",
-    "alpha": 0.5,
-    "maps_per_class": 3,
-    "unshuffle": 1,
-    "blocks": [1],
-    "hidden": [4],
-    "pool": [1],
-    "squeeze": [4],
-    "shrink": [1],
-    "depth": [1],
-    "scale": 10.0,
-    "learn_scale": True,
-}
+RECIPE = tiny.RECIPE | {"epochs": 3, "batch_size": 4, "weight_decay": 0.05, "schedule": "onecycle", "warmup": 0.25}
+MODEL = FA_CNN | ONE_STAGE
 TASK = Task(2, 3, 4, [0.5, 0.5, 0.5], [0.2, 0.2, 0.2])
 
 

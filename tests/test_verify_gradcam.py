@@ -11,6 +11,7 @@ from PIL import Image
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data.shapes import CLASSES
 from fa_repro.models import Task, build_model
+from tiny import FA_CNN, ONE_STAGE
 
 SHAPES = ("data=shapes", "data.n_train=40", "data.n_test=20")
 TINY = (
@@ -57,17 +58,7 @@ def answers(out):
 
 def checkpoint(path, n_classes=10, in_channels=3, names=CLASSES, **data):
     task = Task(n_classes, in_channels, 32, [0.5] * in_channels, [0.25] * in_channels)
-    model = {"name": "fa_cnn", "skip": "damped", "head": "gap", "alpha": 0.25, "maps_per_class": 3, "unshuffle": 2}
-    model |= {
-        "blocks": [2],
-        "hidden": [4],
-        "pool": [1],
-        "squeeze": [4],
-        "shrink": [1],
-        "depth": [1],
-        "scale": 5.0,
-        "learn_scale": True,
-    }
+    model = FA_CNN | ONE_STAGE | {"alpha": 0.25, "maps_per_class": 3, "unshuffle": 2, "blocks": [2], "scale": 5.0}
     torch.manual_seed(5)
     state = build_model(model, task).state_dict()
     shapes = {"name": "shapes", "root": None, "download": False, "n_train": 40, "n_test": 20, "image_size": 32}

@@ -11,9 +11,10 @@ from torch import nn
 from fa_repro.data import ImageSet
 from fa_repro.models import Task, build_model
 from fa_repro.training import Trainer, World, evaluate, joined
+from tiny import RESNET
 
 STEPS = 20
-MODEL = {"name": "resnet_small", "widths": [4, 8], "blocks": [1, 1]}
+MODEL = RESNET
 RECIPE = {
     "epochs": 3,
     "batch_size": 16,
