@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import torch
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
@@ -16,9 +17,12 @@ from fa_repro import config
 from fa_repro.attribution import METHODS, captum_library
 from fa_repro.data.torchvision_sets import NAMES
 from fa_repro.errors import InputError
+from fa_repro.models import Task, build_model
+from fa_repro.training import count_macs
 
 ROOT = Path(str(files("fa_repro.configs")))
 COMMANDS = sorted(config.SCHEMAS)
+TASK = Task(10, 3, 32, [0.5] * 3, [0.25] * 3)
 
 
 def choices(group: str, without: str = "") -> list[str]:
@@ -107,6 +111,15 @@ def test_each_trainer_composes(trainer):
     cfg = composed("train", f"trainer={trainer}")
     config.check(cfg)
     assert not OmegaConf.missing_keys(cfg)
+
+
+@pytest.mark.parametrize("name", ["fa_cnn_local", "resnet_whitened", "resnet_small"])
+def test_networks_that_are_compared_cost_about_the_same(name):
+    def cost(name):
+        model = build_model(OmegaConf.to_container(composed("train", f"model={name}").model), TASK)
+        return count_macs(model.eval(), torch.zeros(1, 3, 32, 32))
+
+    assert cost(name) == pytest.approx(cost("fa_cnn"), rel=0.12)
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))

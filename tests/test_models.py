@@ -386,6 +386,27 @@ def test_resnet_small_is_the_papers_step_by_step():
     assert torch.allclose(model(images), logits, rtol=1e-12, atol=1e-12)
 
 
+def test_resnet_whitened_is_stages_of_max_pooling_and_residual_convolutions():
+    config = {"name": "resnet_whitened", "widths": [4, 6], "depth": 3}
+    model = with_random_norms(build_model(config, task(3, 3, 8)).eval()).double()
+    images = noise(2, 3, 8, 8).double()
+    maps = gelu(model.stem[0](images))
+    for part in model.layers:
+        conv, _, norm, _, rest = part
+        corners = [
+            nn.functional.conv2d(maps, conv.weight, padding=1)[..., dy::2, dx::2] for dy in (0, 1) for dx in (0, 1)
+        ]
+        first = gelu(normed(norm, torch.stack(corners).amax(0)))
+        inside = first
+        for conv, norm in ((rest.layers[0], rest.layers[1]), (rest.layers[3], rest.layers[4])):
+            inside = gelu(normed(norm, nn.functional.conv2d(inside, conv.weight, padding=1)))
+        maps = first + inside
+    assert maps.shape == (2, 6, 2, 2) and model.last_feature_layer is model.layers[1]
+    assert torch.allclose(model.features(images), maps, rtol=1e-12, atol=1e-12)
+    logits = maps.mean((2, 3)) @ model.head.weight.T + model.head.bias
+    assert torch.allclose(model(images), logits, rtol=1e-12, atol=1e-12)
+
+
 # Shapes
 
 
