@@ -40,7 +40,7 @@ network() { # RECIPE RESULTS MODEL
 }
 
 for model in "${models[@]}"; do network "$profile" "$out" "$model"; done
-for model in "${removed[@]}"; do network "${profile}_removal" "$out-removal" "$model"; done
+for model in ${removed[@]+"${removed[@]}"}; do network "${profile}_removal" "$out-removal" "$model"; done
 # The control: of a probability, Grad-CAM is not the class map, and the check must say so.
 ask "$fa_repro" verify-gradcam "checkpoint=$out/train/fa_cnn/checkpoint.pt" score=probability "results=$out" name=fa_cnn-probability
 "$fa_repro" report
