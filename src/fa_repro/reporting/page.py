@@ -146,10 +146,10 @@ def readme_part(found: list[Group]) -> str:
     parts = []
     for group in real:
         judged = judge(group)
-        rows = [[claim, words, judged[claim].answer] for claim, words in CLAIMS.items()]
+        rows = [[claim, words, *judged[claim]] for claim, words in CLAIMS.items()]
         parts += [f"### {group.name}", _conditions(group), accuracy_table(group)]
         if any(verdict.answer != UNTESTED for verdict in judged.values()):
-            parts.append(markdown_table(["", "claim", "verdict"], rows))
+            parts.append(markdown_table(["", "claim", "verdict", "evidence"], rows))
         if group.runs.get("benchmark-removal"):
             parts += _removal(group)
     return "\n\n".join(parts) if parts else "No results yet."
