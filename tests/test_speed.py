@@ -30,21 +30,7 @@ CPU = torch.device("cpu")
 TASK = Task(3, 3, 8, [0.5, 0.4, 0.3], [0.2, 0.2, 0.2])
 FA = FA_CNN
 RESNET = tiny.RESNET | {"widths": [8, 8]}
-RECIPE = {
-    "epochs": 1,
-    "batch_size": 8,
-    "optimizer": "adamw",
-    "lr": 0.001,
-    "weight_decay": 0.0,
-    "momentum": 0.9,
-    "schedule": "constant",
-    "warmup": 0.0,
-    "label_smoothing": 0.0,
-    "precision": "fp32",
-    "memory_format": "contiguous",
-    "consistency": 0.0,
-    "augment": {"crop": 1, "flip": True, "removal": 0.0},
-}
+RECIPE = tiny.RECIPE | {"batch_size": 8, "lr": 0.001, "augment": {"crop": 1, "flip": True, "removal": 0.0}}
 
 
 def trained(config: dict, seed: int = 0) -> nn.Module:
