@@ -154,6 +154,18 @@ def test_a_copy_with_wrong_weights_is_seen_and_not_used(images, monkeypatch):
     assert not read.folded and off(read, model, values) < 1e-5
 
 
+def test_a_batch_is_read_in_parts_of_so_many_pixels_and_comes_out_whole(images, monkeypatch):
+    read, values, sizes = Reader(network(), images.float() / 255), images.float() / 255, []
+    whole = read(values)
+    read.model.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    for pixels, least, expected in ((3 * 64, 1, [3, 3, 1]), (3 * 64, 5, [5, 2]), (65 * 64, 1, [7])):
+        monkeypatch.setattr(reader, "PART_PIXELS", pixels)
+        monkeypatch.setattr(reader, "PART_IMAGES", least)
+        sizes.clear()
+        assert off(read, lambda given: whole, values) < 1e-5 < 1e-3 < off(read, lambda given: whole.flip(0), values)
+        assert sizes == 2 * expected
+
+
 def test_the_memory_format_is_channels_last_unless_contiguous_is_clearly_faster(images, monkeypatch):
     def chosen(contiguous, channels_last):
         def seconds(self, laid):

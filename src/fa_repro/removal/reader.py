@@ -3,6 +3,7 @@
 Removal reads a network some hundred times an image and asks for nothing but logits. What it reads is therefore a copy
 whose batch norms are folded into the convolutions before them (Jacob et al. 2018, arXiv:1712.05877, section 3.2; in
 float here). In fp32 its readings are the network's own up to rounding, and a copy whose readings are not is not used.
+On a CPU a batch goes through it in parts small enough that one layer's maps are still in the cache for the next layer.
 """
 
 import math
@@ -21,6 +22,9 @@ TRIALS = 5  # timed forward passes for each memory format, after one untimed; th
 MARGIN = 1.5
 CHECKED = 16  # images whose logits are held against the network's own
 TOLERANCE = 1e-5  # of a probability, and of a logit as a share of the largest
+# Images a part on a CPU: as many as have so many pixels, but no fewer than the second. Measured on two AVX2 cores with
+# 32 MiB of cache: 64 images of 32x32 are read 1.2 to 1.5 times as fast as 256 at once, 8 to 16 of 224x224 1.2 times.
+PART_PIXELS, PART_IMAGES = 64 * 32 * 32, 16
 NARROW = 8  # channels; below, torch 2.15 on a CPU corrupts the heap in strided 1x1 convolutions in channels_last
 
 
@@ -80,7 +84,7 @@ class Reader(nn.Module):
         for _ in range(TRIALS + 1):
             began = time.perf_counter()
             with autocast(images.device, self.precision), torch.inference_mode():
-                self.model(images).sum().item()  # read on the CPU at the end: a device has then done its work
+                self._logits(images).sum().item()  # read on the CPU at the end: a device has then done its work
             spent.append(time.perf_counter() - began)
         return min(spent[1:])
 
@@ -100,7 +104,13 @@ class Reader(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
         with autocast(images.device, self.precision):
-            return self.model(images.contiguous(memory_format=self.memory_format)).float()
+            return self._logits(images.contiguous(memory_format=self.memory_format)).float()
+
+    def _logits(self, images: Tensor) -> Tensor:
+        if images.device.type != "cpu":
+            return self.model(images)
+        size = max(PART_IMAGES, PART_PIXELS // (images.shape[-2] * images.shape[-1]))
+        return torch.cat([self.model(part) for part in images.split(size)])
 
 
 def _strided_and_narrow(module: nn.Module) -> bool:
