@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from PIL import Image
 
+from fa_repro import statistics
 from fa_repro.checkpoint import load_checkpoint
 from fa_repro.commands import benchmark_removal
 from fa_repro.errors import InputError
@@ -24,23 +25,40 @@ from fa_repro.subject import open_subject
 def test_every_resample_is_drawn_trainings_times_drawn_images():
     values = np.random.default_rng(0).random((3, 4))  # 3 trainings, 4 images
     bootstrap = Bootstrap(4, 50, 7, trainings=3)
-    counts = np.stack([np.bincount(drawn, minlength=3) for drawn in bootstrap._trainings]) / 3
-    by_hand = np.einsum("bt,ti,bi->b", counts, values, bootstrap._shares)
+    trainings, images = bootstrap._trainings, bootstrap._images  # how often each is drawn
+    assert set(trainings.sum(1)) == {3} and set(images.sum(1)) == {4}
+    by_hand = np.einsum("bt,ti,bi->b", trainings / 3, values, images / 4)
     np.testing.assert_allclose(bootstrap._means(values.ravel()), by_hand, rtol=0, atol=1e-14)
     assert np.abs(bootstrap._means(values.T.ravel()) - by_hand).max() > 0.01  # image by image is another order
     medians = [
-        np.median([values[t, i] for t, i in itertools.product(trainings, images)])
-        for trainings, images in zip(bootstrap._trainings, bootstrap._drawn, strict=True)
+        np.median([values[t, i] for t, i in itertools.product(range(3), range(4)) for _ in range(ts[t] * is_[i])])
+        for ts, is_ in zip(trainings, images, strict=True)
     ]
     median = bootstrap.median(values.ravel())
-    assert median == (np.median(values), *np.quantile(medians, [0.025, 0.975]))
+    assert median == pytest.approx((np.median(values), *np.quantile(medians, [0.025, 0.975])), abs=1e-14)
+
+
+def test_resamples_do_not_hang_on_how_many_are_worked_out_at_once(monkeypatch):
+    values = np.random.default_rng(0).random(3 * 20)
+
+    def figures(block):
+        monkeypatch.setattr(statistics, "BLOCK", block)
+        bootstrap = Bootstrap(20, 50, 7, trainings=3)
+        sizes = {len(weights) for weights in bootstrap._weights()}
+        return sizes, np.array(
+            [bootstrap.interval(values), bootstrap.median(values), bootstrap.ratio(values, values**2)]
+        )
+
+    (whole, at_once), (parts, in_parts) = figures(10_000), figures(7 * 60)
+    assert whole == {50} and parts == {7, 1}
+    np.testing.assert_allclose(in_parts, at_once, rtol=0, atol=1e-14)
 
 
 def test_one_training_has_the_intervals_that_it_had():
     values = np.random.default_rng(1).random(30)
     shares = np.random.default_rng(5).multinomial(30, np.full(30, 1 / 30), size=200) / 30
     low, high = np.quantile(shares @ values, [0.025, 0.975])
-    assert Bootstrap(30, 200, 5).interval(values)[1:] == (low, high)
+    assert Bootstrap(30, 200, 5).interval(values)[1:] == pytest.approx((low, high), abs=1e-14)
     # Alike ten times over, trainings add nothing.
     assert Bootstrap(30, 200, 5, 10).interval(np.tile(values, 10)) == pytest.approx(
         (values.mean(), low, high), abs=1e-14

@@ -1,10 +1,12 @@
 """Figures with their bootstrap intervals over images and trainings, paired between methods."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 LEVEL = 0.95  # of every interval
+BLOCK = 2**22  # values of a block of resamples, so many times 8 bytes
 TRAININGS = 1  # beside the seed, of the generator that draws trainings
 
 
@@ -28,20 +30,27 @@ class Bootstrap:
     def __init__(self, n: int, resamples: int, seed: int, trainings: int = 1) -> None:
         """Draw ``resamples`` resamples of ``n`` images, and of ``trainings``, with replacement."""
         generator = np.random.default_rng(seed)
-        self._shares = generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n  # (B,n) weights of the images
-        self._drawn = generator.integers(0, n, size=(resamples, n))
-        # (B,T), of a generator of its own: images are drawn alike for any number of trainings.
+        self._block = max(1, BLOCK // (n * trainings))  # resamples that are worked out at once
+        # How often each image is drawn, (B,n): a byte holds it, as of n draws with n choices 255 never fall on one.
+        draws = (
+            generator.multinomial(n, np.full(n, 1 / n), size=min(self._block, resamples - start)).astype(np.uint8)
+            for start in range(0, resamples, self._block)
+        )
+        self._images = np.concatenate(list(draws))
+        # And each training, (B,T), by a generator of its own: images are drawn alike for any number of trainings.
         own = np.random.default_rng([seed, TRAININGS])
-        self._trainings = own.integers(0, trainings, size=(resamples, trainings))
+        self._trainings = own.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples)
+
+    def _weights(self) -> Iterator[np.ndarray]:
+        """Yield how often each value counts, (b,T*n) float64, for some resamples after the other."""
+        for start in range(0, len(self._images), self._block):
+            here = np.s_[start : start + self._block]
+            both = self._trainings[here, :, None] * self._images[here, None].astype(np.float64)
+            yield both.reshape(len(both), -1)
 
     def _means(self, values: np.ndarray) -> np.ndarray:
         """Return the mean (B,...) of ``values`` (n,...) in every resample."""
-        trainings = self._trainings.shape[1]
-        if trainings == 1:
-            return self._shares @ values
-        by_training = np.stack([self._shares @ part for part in np.split(values, trainings)])  # (T,B,...)
-        resample = np.arange(len(self._trainings))[:, None]
-        return by_training[self._trainings, resample].mean(1)
+        return np.concatenate([weights @ values for weights in self._weights()]) / len(values)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Return value, low and high (3,...) of the mean over images of ``values`` (n,...)."""
@@ -52,12 +61,11 @@ class Bootstrap:
 
     def median(self, values: np.ndarray) -> Interval:
         """Return the median over images of ``values`` (n,) with its interval."""
-        by_training = values.reshape(self._trainings.shape[1], -1)
-        if len(by_training) == 1:
-            resampled = np.median(values[self._drawn], axis=1)
-        else:  # one at a time: all of them are B * T * n values
-            pairs = zip(self._trainings, self._drawn, strict=True)
-            resampled = np.array([np.median(by_training[np.ix_(t, i)]) for t, i in pairs])
+        order = np.argsort(values)
+        middle = (len(values) - 1) // 2, len(values) // 2  # one place, or of an even number the two
+        resampled = np.concatenate(
+            [np.mean([values[order][_place(w[:, order], m)] for m in middle], axis=0) for w in self._weights()]
+        )
         low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(float(np.median(values)), float(low), float(high))
 
@@ -76,3 +84,8 @@ class Bootstrap:
         ratios = self._means(above) / denominators
         low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(float(above.mean() / below.mean()), float(low), float(high))
+
+
+def _place(weights: np.ndarray, rank: int) -> np.ndarray:
+    """Return for each line of counts ``weights`` (b,n) the column (b,) in which the value of 0-based ``rank`` falls."""
+    return (weights.cumsum(1) <= rank).sum(1)

@@ -58,11 +58,7 @@ class Run:
 
         """
         table = self.table("differences.csv")
-        if (
-            len(table) and "imputation" in table
-        ):  # runs of an earlier version had one imputation and did not name it here
-            table = table[table.imputation == table.imputation.iloc[0]]
-        return table.set_index("method") if len(table) else table
+        return table[table.imputation == table.imputation.iloc[0]].set_index("method") if len(table) else table
 
     @cached_property
     def config(self) -> dict[str, Any]:
