@@ -4,7 +4,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED, judge
+from fa_repro.reporting.claims import FAILS, HOLDS, OPEN, UNTESTED, judge
 from fa_repro.reporting.collect import MODELS, groups
 from fa_repro.reporting.front import front
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
@@ -155,6 +155,25 @@ def test_networks_of_another_recipe_or_cost_are_not_compared(whole, file, words)
     assert verdicts(whole)["C4"] == HOLDS
     (whole / "shapes/train/fa_cnn" / file).write_text(json.dumps(words))
     assert verdicts(whole)["C4"] == UNTESTED
+
+
+def test_the_removal_claim_is_open_within_the_intervals_and_untested_without_a_yardstick(whole):
+    path = whole / "shapes/benchmark-removal/fa_cnn/differences.csv"
+    table = pd.read_csv(path).set_index(["method", "imputation"])
+
+    def verdict(method, **changed):
+        new = table.copy()
+        for column, value in changed.items():
+            new.loc[(method, "mean"), column] = value
+        new.reset_index().to_csv(path, index=False)
+        return verdicts(whole)["C5"]
+
+    assert verdict("permutation") == HOLDS
+    assert verdict("permutation", lerf_minus_morf=0.305, minus_reference_low=-0.005) == OPEN
+    assert verdict("permutation", lerf_minus_morf=0.315, minus_reference_low=0.005) == FAILS
+    assert verdict("occlusion", lerf_minus_morf=0.9, minus_reference_low=0.59) == HOLDS  # the yardstick may be ahead
+    assert verdict("feature_map", share_of_occlusion=0.49, share_of_occlusion_high=0.51) == OPEN
+    assert verdict("feature_map", share_of_occlusion=None) == UNTESTED
 
 
 def test_the_first_imputation_named_is_the_reports(whole):
@@ -315,6 +334,11 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
     page = (whole / "REPORT.md").read_text()
     assert "gone: **not tested**. benchmark-removal/fa_cnn needs center, permutation, random, and both orders." in page
     assert "(front.png)" in page and "50% of the training images had pixels removed." in page
+    removal(whole / "gone", "untested", {"grad_cam": 0.2}, {})
+    assert front(groups(whole)).network.tolist() == ["fa_cnn", "resnet_whitened", "untested"]
+    lines = whole / "gone/benchmark-removal/untested/differences.csv"
+    pd.read_csv(lines).drop(columns="share_of_occlusion").to_csv(lines, index=False)  # as without occlusion
+    assert front(groups(whole)).network.tolist() == ["fa_cnn", "resnet_whitened"]
     trained("gone", "untested", consistency=1.0, augment={"removal": 0.0})
     assert "Every training image came twice" in report(groups(whole), whole)
     trained("gone", "untested", consistency=0.0, augment={"removal": 0.0})

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from fa_repro.reporting.collect import CONTROL, RESNETS, Group, Run
 
-HOLDS, FAILS, UNTESTED = "holds", "does not hold", "not tested"
+HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not decided", "not tested"
 LEVEL_POINTS = 1.0  # C4: points of top-1 that FA-CNN may lie below the ResNet and still "perform well"; our reading
 LEVEL_COST = 0.15  # C4: share by which the multiply-adds of two networks may differ that are compared; our reading
 
@@ -20,7 +20,7 @@ CLAIMS = {
 
 
 class Verdict(NamedTuple):
-    """``holds``, ``does not hold`` or ``not tested``, and why, in a sentence with its numbers."""
+    """``holds``, ``does not hold``, ``not decided`` or ``not tested``, and why, in a sentence with its numbers."""
 
     answer: str
     evidence: str
@@ -149,20 +149,24 @@ def removal(group: Group) -> Verdict:
     for run, methods in ((own, {"feature_map", *others}), (resnet, {"grad_cam", "occlusion"})):
         if lacking := sorted(methods - set(run.differences.index)):
             return Verdict(UNTESTED, f"benchmark-removal/{run.name} needs {', '.join(lacking)}, and both orders")
+    mine, yardstick = table.to_dict("index")["feature_map"], other.to_dict("index")["grad_cam"]
+    for run, line in ((own, mine), (resnet, yardstick)):
+        if line["share_of_occlusion"] != line["share_of_occlusion"]:
+            return Verdict(
+                UNTESTED, f"benchmark-removal/{run.name}: occlusion's area is not above zero, no share of it"
+            )
     area = table.lerf_minus_morf
-    parts, good = [], []
-    for method in others:
-        line = table.loc[method]
-        behind = line.minus_reference_low > 0  # the other method is ahead, beyond the interval
-        good.append(not behind or method == "occlusion")  # the claim names permutation; occlusion is our yardstick
-        parts.append(f"{method} {area[method]:.3f}")
-    share, yardstick = table.to_dict("index")["feature_map"], other.to_dict("index")["grad_cam"]
-    good.append(share["share_of_occlusion_high"] >= yardstick["share_of_occlusion_low"])
+    rivals = [method for method in others if method != "occlusion"]  # which is our yardstick, not the claim's
+    behind = any(table.loc[method].minus_reference_low > 0 for method in rivals)  # beyond the interval
+    behind |= mine["share_of_occlusion_high"] < yardstick["share_of_occlusion_low"]
+    ahead = all(area["feature_map"] >= area[method] for method in rivals)
+    ahead &= mine["share_of_occlusion"] >= yardstick["share_of_occlusion"]
     return Verdict(
-        HOLDS if all(good) else FAILS,
-        f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; {', '.join(parts)} on the same network; share "
-        f"of occlusion's {_share(share)}, Grad-CAM on `{resnet.name}` {_share(yardstick)}; {int(table.n.iloc[0])} "
-        f"images (held if not behind beyond the intervals)",
+        FAILS if behind else HOLDS if ahead else OPEN,
+        f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; "
+        f"{', '.join(f'{method} {area[method]:.3f}' for method in others)} on the same network; share "
+        f"of occlusion's {_share(mine)}, Grad-CAM on `{resnet.name}` {_share(yardstick)}; {int(table.n.iloc[0])} "
+        f"images (held if ahead of all but occlusion, not decided if behind within the intervals)",
     )
 
 
