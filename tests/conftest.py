@@ -1,4 +1,4 @@
-"""What several test files share: the command line, called in this process or as a program, and a tiny trained run."""
+"""What several test files share: the command line, in this process or as a program; a tiny trained run; image files."""
 
 import contextlib
 import io
@@ -82,6 +82,35 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def data_config(tmp_path: Path) -> Callable[..., dict[str, object]]:
+    """Make a data config with every key, its cache in a folder of the test's own."""
+
+    def make(name: str = "image_folder", root: object = None, **keys: object) -> dict[str, object]:
+        base = {"name": name, "root": None if root is None else str(root), "download": False, "mirror": True}
+        base |= {"n_train": None, "n_test": None, "image_size": None, "cache": str(tmp_path / "cache"), "seed": 0}
+        return base | keys
+
+    return make
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> tuple[Callable[..., Path], Path]:
+    """Return a writer of images below a root folder, and that root."""
+    import numpy as np
+    from PIL import Image
+
+    root = tmp_path / "images"
+
+    def write(place: str, pixels: object, **save: object) -> Path:
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **save)
+        return path
+
+    return write, root
 
 
 @pytest.fixture(scope="session")
