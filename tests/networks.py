@@ -33,15 +33,15 @@ def network(config=FA, in_channels=3, image_size=8, seed=0, **changed):
     return with_random_norms(build_model(config | changed, task(3, in_channels, image_size)), seed).eval()
 
 
-def with_random_norms(model, seed=0):
+def with_random_norms(model, seed=0, variance=(0.3, 2), weight=(0.5, 1.5), bias=0.3):
     """Give norms statistics and weights that are not those of a fresh network."""
     generator = torch.Generator().manual_seed(seed)
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.running_mean.normal_(0, 0.2, generator=generator)
-            norm.running_var.uniform_(0.3, 2, generator=generator)
-            norm.weight.data.uniform_(0.5, 1.5, generator=generator)
-            norm.bias.data.normal_(0, 0.3, generator=generator)
+            norm.running_var.uniform_(*variance, generator=generator)
+            norm.weight.data.uniform_(*weight, generator=generator)
+            norm.bias.data.normal_(0, bias, generator=generator)
     return model
 
 
