@@ -30,12 +30,13 @@ def fa_cnn(n_classes=2, in_channels=3, image_size=8, seed=0, **changed):
 def network(config=FA, in_channels=3, image_size=8, seed=0, **changed):
     """A network of three classes with random weights and norms."""
     torch.manual_seed(seed)
-    return with_random_norms(build_model(config | changed, task(3, in_channels, image_size)), seed).eval()
+    model = build_model(config | changed, task(3, in_channels, image_size))
+    return with_random_norms(model, torch.default_generator).eval()
 
 
-def with_random_norms(model, seed=0, variance=(0.3, 2), weight=(0.5, 1.5), bias=0.3):
+def with_random_norms(model, generator=None, variance=(0.3, 2), weight=(0.5, 1.5), bias=0.3):
     """Give norms statistics and weights that are not those of a fresh network."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = generator or torch.Generator().manual_seed(0)
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.running_mean.normal_(0, 0.2, generator=generator)
