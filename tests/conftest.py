@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from commands import Handler
 from tiny import FA_CNN, ONE_STAGE
 
 # A training of about a second: `shapes`, 30 feature maps, two epochs of three batches.
@@ -82,6 +84,15 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def handler(monkeypatch: pytest.MonkeyPatch) -> Handler:
+    stand_in = Handler()
+    module = types.ModuleType("fa_repro.commands.train")
+    module.run = stand_in.run
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return stand_in
 
 
 @pytest.fixture
