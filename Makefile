@@ -32,7 +32,7 @@ test: $(READY) ## all tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 peers: $(PEERS)/.ready ## other libraries' numbers and speeds beside ours, into results/peers: DATA=DIR of the CIFAR-10 images
-	$(PEERS)/bin/python -m pytest tests/test_peers_removal.py
+	$(PEERS)/bin/python -m pytest tests/test_peers_*.py
 	$(PEERS)/bin/python scripts/compare_peers.py $(if $(DATA),--data-root $(DATA))
 
 # An environment of its own: the libraries bring some forty packages that nothing else here needs.

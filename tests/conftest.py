@@ -1,4 +1,4 @@
-"""What several test files share: the command line, called in this process or as a program, and a tiny trained run."""
+"""What several test files share: the command line, in this process or as a program; a tiny trained run; image files."""
 
 import contextlib
 import io
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from commands import Handler
 from tiny import FA_CNN, ONE_STAGE
 
 # A training of about a second: `shapes`, 30 feature maps, two epochs of three batches.
@@ -82,6 +84,44 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def handler(monkeypatch: pytest.MonkeyPatch) -> Handler:
+    stand_in = Handler()
+    module = types.ModuleType("fa_repro.commands.train")
+    module.run = stand_in.run
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return stand_in
+
+
+@pytest.fixture
+def data_config(tmp_path: Path) -> Callable[..., dict[str, object]]:
+    """Make a data config with every key, its cache in a folder of the test's own."""
+
+    def make(name: str = "image_folder", root: object = None, **keys: object) -> dict[str, object]:
+        base = {"name": name, "root": None if root is None else str(root), "download": False, "mirror": True}
+        base |= {"n_train": None, "n_test": None, "image_size": None, "cache": str(tmp_path / "cache"), "seed": 0}
+        return base | keys
+
+    return make
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> tuple[Callable[..., Path], Path]:
+    """Return a writer of images below a root folder, and that root."""
+    import numpy as np
+    from PIL import Image
+
+    root = tmp_path / "images"
+
+    def write(place: str, pixels: object, **save: object) -> Path:
+        path = root / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.asarray(pixels, np.uint8)).save(path, **save)
+        return path
+
+    return write, root
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Percent pixels removed on a linear model, against a loop in plain Python; others' metrics: test_peers_removal.py."""
+"""Percent pixels removed on a linear model, against a loop in plain Python; others' metrics: test_peers_curves.py."""
 
 import math
 from fractions import Fraction

@@ -1,0 +1,136 @@
+"""Words that no run could use: refused in one line, with the way out."""
+
+import pytest
+
+from commands import finish
+from fa_repro.errors import did_you_mean
+from refusals import assert_refused
+
+
+@pytest.mark.slow
+def test_program_refuses_in_one_line(program, tmp_path):
+    assert "Did you mean seed?" in assert_refused(program("train", "sed=3", cwd=tmp_path), tmp_path)
+    assert "Did you mean train?" in assert_refused(program("trian", cwd=tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("trian",), "Did you mean train?"),
+        (("verify_gradcam",), "Did you mean verify-gradcam?"),
+        (("benchmark-removals",), "Did you mean benchmark-removal?"),
+        (("seed=3",), "'seed=3' is no subcommand."),
+        (("train", "sed=3"), "Did you mean seed?"),
+        (("train", "modle=fa_cnn"), "Did you mean model?"),
+        (("train", "trainer.epoch=1"), "Did you mean trainer.epochs?"),
+        (("train", "model=fa_cn"), "Did you mean fa_cnn?"),
+        (("train", "data=cifar"), "Did you mean cifar10"),
+        (("verify-gradcam", "scor=logit"), "Did you mean score?"),
+        (("benchmark-removal", "method=[random]"), "Did you mean methods?"),
+        (("train", "optimizer=sgd"), "Did you mean trainer.optimizer?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_mistyped_words_get_a_hint(cli, handler, workplace, words, hint):
+    assert hint in assert_refused(cli(*words), workplace)
+    assert handler.jobs == []
+
+
+def test_a_word_like_nothing_known_gets_no_hint(cli, workplace):
+    assert "Did you mean" not in assert_refused(cli("train", "zzzz=1"), workplace)
+    assert "Did you mean" not in assert_refused(cli("zzzz"), workplace)
+    assert did_you_mean("zzzz", ["seed"]) == "" and did_you_mean("sed", ["seed"]) == " Did you mean seed?"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("--seed", "3"), "seed=3"),
+        (("--seed=3",), "seed=3"),
+        (("-seed", "3"), "seed=3"),
+        (("--batch-size", "5"), "batch_size=5"),
+        (("--trainer.lr", "0.1"), "trainer.lr=0.1"),
+        (("--overwrite",), "overwrite=VALUE"),
+        (("seed",), "'seed' is no key=value"),
+        (("--cfg",), "--cfg needs a value"),
+        (("--config-dir",), "--config-dir needs a value"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_flags_that_are_none_are_refused_with_the_way_out(cli, handler, workplace, words, hint):
+    assert hint in assert_refused(cli("train", *words), workplace)
+    assert handler.jobs == []
+
+
+@pytest.mark.parametrize("flag", ["-cn", "-cp", "--config-name", "--config-path"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_flags_that_would_leave_our_configs_are_refused(cli, handler, workplace, flag, joined):
+    words = (f"{flag}=report",) if joined else (flag, "report")
+    assert f"{flag} is refused" in assert_refused(cli("train", *words), workplace)
+    assert handler.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("seed=abc", "seed"),
+        ("seed=null", "seed"),
+        ("device=gpu", "device"),
+        ("trainer.epochs=-1", "trainer.epochs"),
+        ("trainer.lr=nan", "trainer.lr"),
+        ("trainer.optimizer=adam", "trainer.optimizer"),
+        ("model.alpha=2", "model.alpha"),
+        ("model.maps_per_class=0", "model.maps_per_class"),
+        ("model.blocks=3", "model.blocks"),
+        ("model.blocks=[a]", "model.blocks"),
+        ("zzzz=1", "zzzz"),
+        ("trainer.zzzz=1", "trainer.zzzz"),
+        ("+zzzz=1", "zzzz"),
+        ("+trainer.zzzz=1", "trainer.zzzz"),
+        ("~seed", "seed"),
+        ("~trainer.lr", "trainer.lr"),
+        ("seed=[1", "[1"),
+        ("trainer.lr=${zzzz}", "zzzz"),
+        ("seed=", "seed"),
+        ("", "key=value"),
+    ],
+)
+def test_words_that_no_run_could_use_are_refused_in_one_line(cli, handler, workplace, word, key):
+    assert key in assert_refused(cli("train", word), workplace)
+    assert handler.jobs == []
+
+
+def test_the_same_check_lets_a_good_word_through(cli, handler, workplace):
+    handler.act = finish
+    assert cli("train", "trainer.lr=0.01") == (0, "", "")
+    assert len(handler.jobs) == 1
+    assert (workplace / "results/train/shapes-fa_cnn-seed0/DONE.json").is_file()
+
+
+def test_a_key_of_another_model_is_named_so(cli, handler, workplace):
+    refusal = assert_refused(cli("train", "model=resnet_small", "model.alpha=0.5"), workplace)
+    assert refusal == "model.alpha is no key of the model that was chosen."
+
+
+@pytest.mark.parametrize(
+    ("words", "words_of_it"),
+    [
+        (("benchmark-removal", "methods=[gradcam]"), ("methods", "grad_cam")),
+        (("benchmark-removal", "fractions=[0.5,1]"), ("fractions", "0 to 1")),
+        (("benchmark-removal",), ("checkpoint=PATH",)),
+        (("benchmark-removal", "checkpoint=missing.pt"), ("missing.pt", "no such file")),
+        (("benchmark-sanity",), ("checkpoint=PATH",)),
+        (("benchmark-sanity", "checkpoint=missing.pt"), ("missing.pt", "no such file")),
+        (("verify-gradcam", "score=logits"), ("score", "Did you mean logit?")),
+        (("verify-gradcam",), ("checkpoint=PATH",)),
+        (("verify-gradcam", "checkpoint=missing.pt"), ("missing.pt", "no such file")),
+        (("train", "model=from_checkpoint"), ("from_checkpoint",)),
+        (("train", "data=from_checkpoint"), ("from_checkpoint",)),
+        (("train", "device=cuda:99"), ("device=cuda:99",)),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_what_a_subcommand_cannot_use_is_refused_in_one_line(cli, workplace, words, words_of_it):
+    refusal = assert_refused(cli(*words), workplace)
+    for part in words_of_it:
+        assert part in refusal
