@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fa_repro.localization.scores import Scores, says_nothing
+from fa_repro.attribution.degenerate import is_degenerate
+from fa_repro.localization.scores import Scores
 
 
 def draw_mosaics(labels: Tensor, grid: int, count: int, seed: int) -> Tensor:
@@ -64,7 +65,7 @@ def cell_shares(maps: Tensor, grid: int) -> Scores:
     positive = maps.double().clamp_min(0).view(m, cells, grid, height // grid, grid, width // grid)
     by_cell = positive.sum((3, 5)).flatten(2)
     total = by_cell.sum(2)
-    degenerate = says_nothing(maps) | ~(total > 0)
+    degenerate = is_degenerate(maps) | ~(total > 0)
     chance = torch.full_like(total, 1 / cells)
     own = by_cell.diagonal(dim1=1, dim2=2)
     return Scores(torch.where(degenerate, chance, own / total), chance, degenerate)
