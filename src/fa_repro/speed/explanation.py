@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution import Context, grad_cam, occlusion, permutation
+from fa_repro.attribution.baseline import baseline
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.attribution.patches import patch_numbers
 from fa_repro.models import FeatureAlignCNN
@@ -113,8 +114,6 @@ def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dic
     channels, height, width = images.shape[1:]
     patch = context.patch
     number = patch_numbers((height, width), patch, images.device)
-    colour = context.colour if context.colour is not None else images.new_zeros(channels)
-    baseline = colour.to(images).view(1, -1, 1, 1).expand(1, *images.shape[1:])
     occluding, permuting = Occlusion(model), FeaturePermutation(model)
 
     def at_once(part: Tensor) -> int:
@@ -127,7 +126,7 @@ def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dic
             part,
             sliding_window_shapes=(channels, patch, patch),
             strides=(channels, patch, patch),
-            baselines=baseline.expand_as(part),
+            baselines=baseline(part, context).expand_as(part),
             target=chosen,
             perturbations_per_eval=at_once(part),
         )
