@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from fa_repro.attribution import METHODS, Context, check_captum, choose_methods, explain_classes
+from fa_repro.attribution.examples import first_of_each_class
+from fa_repro.attribution.targets import predict, targets_of
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.config import check_word
 from fa_repro.data import ImageSet, boxes, load_data
@@ -167,9 +169,7 @@ def _with_truth(test: ImageSet, label: str, n: int, seed: int) -> ImageSet:
 
 def _draw(model: nn.Module, pool: ImageSet, cfg: DictConfig) -> _Mosaics | str:
     """Return the mosaics, or why there are none."""
-    with torch.inference_mode():
-        logits = torch.cat([model(part.float() / 255) for part in pool.images.split(cfg.batch_size)])
-    probability, predicted = logits.softmax(1).max(1)
+    probability, predicted = predict(model, pool.images, cfg.batch_size).softmax(1).max(1)
     usable = ((predicted == pool.labels) & (probability >= cfg.confidence)).nonzero()[:, 0]
     index = draw_mosaics(pool.labels[usable], cfg.grid, cfg.mosaics, cfg.seed)
     if len(index) < LEAST_MOSAICS:
@@ -236,16 +236,11 @@ def _measure(
 def _examples(model: nn.Module, images: ImageSet, methods: list[str], target: str, context: Context) -> Examples:
     """Explain the first images of different classes, those that the model gets right before others."""
     pool = images.images
-    with torch.inference_mode():
-        predicted = torch.cat([model(x.float() / 255).argmax(1) for x in pool.split(context.batch_size)])
-    right = (predicted == images.labels).tolist()
-    firsts: dict[int, int] = {}
-    for i in sorted(range(len(images)), key=lambda i: not right[i]):
-        firsts.setdefault(int(images.labels[i]), i)
-    chosen = torch.tensor(list(firsts.values())[:EXAMPLES])
+    predicted = predict(model, pool, context.batch_size).argmax(1)
+    chosen = first_of_each_class(images.labels, predicted, EXAMPLES)
     here = chosen.to(pool.device)
     batch = pool[here].float() / 255
-    targets = (images.labels if target == "label" else predicted)[here].clone()
+    targets = targets_of(predicted[here], images.labels[here], target)
     there = replace(context, pool=pool, rows=chosen)
     maps = {method: METHODS[method](model, batch, targets, there) for method in methods}
     assert images.masks is not None

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fa_repro.attribution import METHODS, Context, check_captum
-from fa_repro.attribution.targets import choose_targets
+from fa_repro.attribution.examples import first_of_each_class
+from fa_repro.attribution.targets import predict, targets_of
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError, did_you_mean
@@ -162,14 +163,11 @@ def _examples(
 ) -> Figure:
     """Draw the first images of different classes that the model gets right."""
     pool = images.images
-    with torch.inference_mode():
-        predicted = torch.cat([model(x.float() / 255).argmax(1) for x in pool.split(context.batch_size)])
-    right = (predicted == images.labels).nonzero()[:, 0].tolist() or list(range(len(images)))
-    firsts = list({int(images.labels[i]): i for i in reversed(right)}.values())
-    chosen = torch.tensor(sorted(firsts)[:EXAMPLES])
+    predicted = predict(model, pool, context.batch_size).argmax(1)
+    chosen = first_of_each_class(images.labels, predicted, EXAMPLES)
     there = chosen.to(pool.device)
     batch = pool[there].float() / 255
-    targets = choose_targets(model, batch, images.labels[there], target)
+    targets = targets_of(predicted[there], images.labels[there], target)
     placed = replace(context, colour=mean.to(pool.device), pool=pool, rows=chosen)
     maps = {method: square_means(METHODS[method](model, batch, targets, placed), unit) for method in methods}
     ties = tie_break(maps[methods[0]][0].numel(), context.seed)

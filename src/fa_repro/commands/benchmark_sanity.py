@@ -1,11 +1,9 @@
 """``fa-repro benchmark-sanity``: do the maps change when the network's weights are randomised, layer by layer?"""
 
-import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fa_repro.attribution import check_captum
-from fa_repro.attribution.batches import batches
 from fa_repro.attribution.targets import choose_targets
 from fa_repro.config import check_word
 from fa_repro.device import choose_device, describe
@@ -38,12 +36,7 @@ def run(cfg: DictConfig) -> int:
     if not order:
         raise InputError(f"model {subject.name}: none of its layers has weights that can be drawn anew.")
 
-    targets = torch.cat(
-        [
-            choose_targets(model, batch, images.labels[rows], cfg.target)
-            for rows, batch, _ in batches(images.images, context)
-        ]
-    )
+    targets = choose_targets(model, images.images, images.labels, cfg.target, cfg.batch_size)
     maps = len(images) * len(methods) * (len(order) + 1)
     with tqdm(total=maps, desc="randomising", unit="map", delay=2, disable=None) as bar:
         measured = measure(model, images.images, targets, order, methods=methods, context=context, tick=bar.update)

@@ -66,9 +66,9 @@ def measure_truth(
         "energy": energy,
     }
     scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
-    targets = []
+    explained = choose_targets(model, images, labels, target, context.batch_size)
     for rows, batch, there in batches(images, context):
-        truth, chosen = masks[rows], choose_targets(model, batch, labels[rows], target)
+        truth, chosen = masks[rows], explained[rows]
         by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
         for method in methods:
             maps = METHODS[method](model, batch, chosen, there)
@@ -77,9 +77,7 @@ def measure_truth(
             tick(len(rows))
         for measure in measures:
             scores[measure].append(by_method[measure])
-        targets.append(chosen)
-    explained = torch.cat(targets)[:, None]
-    return [_gather(measure, methods, scores[measure], explained) for measure in measures]
+    return [_gather(measure, methods, scores[measure], explained[:, None]) for measure in measures]
 
 
 def measure_grid(

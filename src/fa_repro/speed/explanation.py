@@ -10,6 +10,7 @@ from fa_repro.attribution import Context, grad_cam, occlusion, permutation
 from fa_repro.attribution.baseline import baseline
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.attribution.patches import patch_numbers
+from fa_repro.attribution.targets import predict
 from fa_repro.models import FeatureAlignCNN
 from fa_repro.speed.timing import Comparison, Contender
 
@@ -37,9 +38,7 @@ def explanation_contenders(
         few: images for the methods that make a forward pass for every patch.
 
     """
-    with torch.inference_mode():
-        targets = torch.cat([model(part).argmax(1) for part in images.split(context.batch_size)])
-    targets = targets.clone()
+    targets = predict(model, images, context.batch_size).argmax(1)
     batches = list(zip(images.split(context.batch_size), targets.split(context.batch_size), strict=True))
 
     def every(name: str, work: Callable[[Tensor, Tensor], object]) -> Contender:
@@ -58,10 +57,10 @@ def explanation_contenders(
         return Contender(name, run)
 
     @torch.inference_mode()
-    def predict(part: Tensor, _: Tensor) -> object:
+    def prediction(part: Tensor, _: Tensor) -> object:
         return model(part).argmax(1)
 
-    contenders = [every(PREDICTION, predict)]
+    contenders = [every(PREDICTION, prediction)]
     notes = []
     if isinstance(model, FeatureAlignCNN):
         contenders += [
