@@ -24,6 +24,7 @@ from fa_repro.speed import (
     removal,
     training,
 )
+from fa_repro.speed.summary import summary_markdown
 from tiny import FA_CNN
 
 CPU = torch.device("cpu")
@@ -179,12 +180,10 @@ def test_waiting_is_counted_in_measured_runs_that_are_not_crowded_by_their_own(m
     ],
 )
 def test_a_busy_machine_gives_no_verdict(share, said, verdicts):
-    from fa_repro.commands.benchmark_speed import _page
-
     rates = pd.DataFrame({"x": [10.0, 20.0], "y": [10.0, 20.0]})
     comparisons = [Comparison("one", "x", "y", ">=", 1.0), Comparison("two", "x", "y", ">=", 2.0)]
     ratios = ratio_table(rates, [*comparisons, Comparison("three", "x", "y")])
-    page = _page("Speed", "conditions", rate_table(rates), ratios, [], share)
+    page = summary_markdown("Speed", "conditions", rate_table(rates), ratios, [], share)
     assert said in page
     for words, verdict in zip(("one | >= 1", "two | >= 2", "three | –"), verdicts, strict=True):
         assert f"| {words} | 1.00 [1.00, 1.00] | {verdict} |" in page

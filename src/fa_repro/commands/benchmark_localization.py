@@ -2,42 +2,31 @@
 
 import gzip
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from fa_repro.attribution import METHODS, Context, check_captum, choose_methods, explain_classes
-from fa_repro.attribution.examples import first_of_each_class
-from fa_repro.attribution.targets import predict, targets_of
+from fa_repro.attribution import Context, check_captum, choose_methods
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.config import check_word
 from fa_repro.data import ImageSet, boxes, load_data
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
-from fa_repro.localization import Measured, compose, draw_mosaics, measure_grid, measure_truth, per_image_table
-from fa_repro.localization.figures import Examples, Mosaic, bars_figure, examples_figure
+from fa_repro.localization import Measured, make_mosaics, measure_grid, measure_truth, per_image_table, with_truth
+from fa_repro.localization.examples import explain_examples, explain_mosaic
+from fa_repro.localization.figures import bars_figure, examples_figure
+from fa_repro.localization.mosaics import Mosaics
 from fa_repro.localization.summary import localization_table, summary_markdown, warnings
 from fa_repro.models import Task
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir, data_label, digest
 
-EXAMPLES = 4  # images in examples.png
 AGAINST_TRUTH = ("pointing_game", "energy")
-LEAST_MOSAICS = 2  # one has no interval, and permutation needs another's patches
-
-
-class _Mosaics(NamedTuple):
-    """Mosaics on the device, and where their cells come from."""
-
-    images: Tensor  # (M,C,H,W) uint8
-    classes: Tensor  # (M,T)
-    rows: Tensor  # (M,T) places in the data set, on the CPU
 
 
 def run(cfg: DictConfig) -> int:
@@ -75,7 +64,7 @@ def run(cfg: DictConfig) -> int:
     check_images(checkpoint, test)
     images = None
     if against_truth:
-        images = _with_truth(test, data_label(data_config), cfg.n_images, cfg.seed).to(device)
+        images = with_truth(test, data_label(data_config), cfg.n_images, cfg.seed).to(device)
         if "permutation" in methods and len(images) < 2:
             raise InputError(
                 "methods: permutation needs n_images=2 or more, as a patch is replaced by another image's."
@@ -83,13 +72,13 @@ def run(cfg: DictConfig) -> int:
     mosaics = None
     if "grid" in measures:
         pool = test.sample(cfg.n_images, cfg.seed).to(device)
-        drawn = _draw(model, pool, cfg)
-        if isinstance(drawn, _Mosaics):
-            mosaics = drawn
-        elif images is None:
-            raise InputError(drawn)
-        else:
-            left_out.append(f"`grid` is left out: {drawn}")
+        wanted = {"count": cfg.mosaics, "confidence": cfg.confidence, "seed": cfg.seed, "batch_size": cfg.batch_size}
+        try:
+            mosaics = make_mosaics(model, pool, cfg.grid, **wanted)
+        except InputError as error:
+            if images is None:
+                raise
+            left_out.append(f"`grid` is left out: {error}")
     for line in left_out:
         print(line)
 
@@ -131,8 +120,8 @@ def run(cfg: DictConfig) -> int:
     # No time stamp inside: the same rows are the same file.
     rundir.write("per_image.csv.gz", lambda file: file.write(gzip.compress(lines, compresslevel=6, mtime=0)))
     rundir.write("bars.png", png(bars_figure(table, conditions.partition(". ")[0])))
-    examples = None if images is None else _examples(model, images, methods, cfg.target, context)
-    shown = None if mosaics is None else _mosaic(model, mosaics, methods, cfg.grid, context, test.classes)
+    examples = None if images is None else explain_examples(model, images, methods, cfg.target, context)
+    shown = None if mosaics is None else explain_mosaic(model, mosaics, cfg.grid, methods, context, test.classes)
     rundir.write("examples.png", png(examples_figure(methods, examples, shown)))
     rundir.finish(describe(device))
     print(page)
@@ -146,58 +135,10 @@ def _boxes(data_config: dict[str, Any]) -> Path | None:
     return table if table.is_file() else None
 
 
-def _with_truth(test: ImageSet, label: str, n: int, seed: int) -> ImageSet:
-    """Choose ``n`` of the images whose truth is known, stratified; all if there are fewer.
-
-    Raises:
-        InputError: there is none.
-
-    """
-    if test.masks is None:
-        raise InputError(
-            f"data set {label} has neither masks nor boxes, which pointing_game and energy need. Give measures=[grid], "
-            f"or put {boxes.NAME} (split,class,file,x0,y0,x1,y1) into an image folder's data.root."
-        )
-    known = test.masks.flatten(1).any(1).nonzero()[:, 0]
-    if len(known) == 0:
-        raise InputError(
-            f"{boxes.NAME}: none of its boxes is one of the {len(test)} test images of {label}. "
-            f"Its split, class and file must be those of the folders."
-        )
-    return test.select(known).sample(n, seed)
-
-
-def _draw(model: nn.Module, pool: ImageSet, cfg: DictConfig) -> _Mosaics | str:
-    """Return the mosaics, or why there are none."""
-    probability, predicted = predict(model, pool.images, cfg.batch_size).softmax(1).max(1)
-    usable = ((predicted == pool.labels) & (probability >= cfg.confidence)).nonzero()[:, 0]
-    index = draw_mosaics(pool.labels[usable], cfg.grid, cfg.mosaics, cfg.seed)
-    if len(index) < LEAST_MOSAICS:
-        cells, classes = cfg.grid**2, len(pool.labels[usable].unique())
-        return (
-            f"grid={cfg.grid}: a mosaic needs one image each of {cells} classes, and {LEAST_MOSAICS} mosaics are the "
-            f"least; of {len(pool)} images, {len(usable)} in {classes} classes are classified correctly with "
-            f"probability {cfg.confidence:g} or more. Give a smaller grid= or confidence=, or more n_images=."
-        )
-    index = usable.cpu()[index]
-    mosaics = compose(pool.images, index, cfg.grid)
-    try:
-        with torch.inference_mode():
-            model(mosaics[:1].float() / 255)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        return (
-            f"the model takes no images of {mosaics.shape[3]}x{mosaics.shape[2]} pixels, which a mosaic has "
-            f"({str(error).splitlines()[0].rstrip('.')})."
-        )
-    return _Mosaics(mosaics, pool.labels[index.to(pool.labels.device)], pool.rows[index])
-
-
 def _measure(
     model: nn.Module,
     images: ImageSet | None,
-    mosaics: _Mosaics | None,
+    mosaics: Mosaics | None,
     methods: list[str],
     against_truth: list[str],
     context: Context,
@@ -231,31 +172,3 @@ def _measure(
             )
             tables.append(per_image_table(found[-1], mosaics.rows.numpy()))
     return found, tables
-
-
-def _examples(model: nn.Module, images: ImageSet, methods: list[str], target: str, context: Context) -> Examples:
-    """Explain the first images of different classes, those that the model gets right before others."""
-    pool = images.images
-    predicted = predict(model, pool, context.batch_size).argmax(1)
-    chosen = first_of_each_class(images.labels, predicted, EXAMPLES)
-    here = chosen.to(pool.device)
-    batch = pool[here].float() / 255
-    targets = targets_of(predicted[here], images.labels[here], target)
-    there = replace(context, pool=pool, rows=chosen)
-    maps = {method: METHODS[method](model, batch, targets, there) for method in methods}
-    assert images.masks is not None
-    return Examples(batch, images.masks[here], maps, [images.classes[int(k)] for k in targets])
-
-
-def _mosaic(
-    model: nn.Module, mosaics: _Mosaics, methods: list[str], grid: int, context: Context, classes: tuple[str, ...]
-) -> Mosaic:
-    """Explain the first mosaic for the class of each of its cells."""
-    image, targets = mosaics.images[:1].float() / 255, mosaics.classes[:1]
-    first, at_once = torch.zeros(1, dtype=torch.int64), max(1, context.batch_size // grid**2)
-    there = replace(context, pool=mosaics.images, rows=first, batch_size=at_once)
-    maps = {method: explain_classes(method, model, image, targets, there)[0] for method in methods}
-    side_y, side_x = image.shape[2] // grid, image.shape[3] // grid
-    cells = torch.eye(grid**2, dtype=torch.bool).view(-1, grid, grid)
-    cells = cells.repeat_interleave(side_y, 1).repeat_interleave(side_x, 2)
-    return Mosaic(image[0], cells, maps, [classes[int(k)] for k in targets[0]])

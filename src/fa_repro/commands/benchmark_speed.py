@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
@@ -17,8 +16,9 @@ from fa_repro.models import Task, build_model
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir, data_label, digest
 from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, removal, training
-from fa_repro.speed.contention import DISTURBED, Contention, words
+from fa_repro.speed.contention import Contention
 from fa_repro.speed.figures import rates_figure
+from fa_repro.speed.summary import summary_markdown
 from fa_repro.subject import names_checkpoint
 
 
@@ -75,7 +75,7 @@ def run(cfg: DictConfig) -> int:
     rundir.write_text("speed.csv", speeds.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("rounds.csv", rates.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("ratios.csv", ratios.to_csv(index=False, float_format="%.6g"))
-    page = _page(f"Speed of {cfg.what}", conditions, speeds, ratios, notes, contention.share)
+    page = summary_markdown(f"Speed of {cfg.what}", conditions, speeds, ratios, notes, contention.share)
     rundir.write_text("summary.md", page)
     rundir.write("speed.png", png(rates_figure(speeds, f"{cfg.what}: {conditions.split(', torch')[0]}")))
     rundir.finish(describe(device))
@@ -102,31 +102,3 @@ def _open(cfg: DictConfig, config: dict[Any, Any], split: str) -> tuple[torch.nn
         check_images(checkpoint, data)
         model = checkpoint.build()
     return model, f"{name} on {data_label(data_config)}", data, rundir
-
-
-def _page(
-    title: str, conditions: str, speeds: pd.DataFrame, ratios: pd.DataFrame, notes: list[str], waiting: float | None
-) -> str:
-    """Return ``summary.md``: conditions, the ratios with their limits and verdicts, the contenders' throughput."""
-    parts = [f"# {title}", conditions]
-    parts.append("\n".join(f"- {note}" for note in [*notes, words(waiting)]))
-    lines = ["| ratio of images/s | limit | measured: median [range] | verdict |", "| --- | --- | --- | --- |"]
-    for line in ratios.itertuples():
-        limit = "–" if line.met is None else f"{line.sense} {line.limit:g}"
-        verdict = "–" if line.met is None else "kept" if line.met else "NOT kept"
-        if line.met is not None and waiting is not None and waiting > DISTURBED:
-            verdict = "nothing can be concluded"
-        measured = f"{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]"
-        lines.append(f"| {line.comparison} | {limit} | {measured} | {verdict} |")
-    parts.append("\n".join(lines))
-    lines = ["| | images/s, median [range] |", "| --- | --- |"]
-    for _, row in speeds.iterrows():
-        middle, low, high = (_digits(float(row[name])) for name in ("images_per_second", "low", "high"))
-        lines.append(f"| {row.contender} | {middle} [{low}, {high}] |")
-    parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def _digits(rate: float) -> str:
-    """Write a rate with three digits that count."""
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -1,7 +1,6 @@
 """Localization for one model: every method's maps on every image or mosaic, scored by every measure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from fa_repro.attribution.batches import batches
 from fa_repro.attribution.targets import choose_targets
 from fa_repro.localization.energy import energy
 from fa_repro.localization.grid import cell_shares
+from fa_repro.localization.mosaics import by_mosaics
 from fa_repro.localization.pointing_game import pointing_game
 from fa_repro.localization.scores import Scores
 
@@ -105,9 +105,8 @@ def measure_grid(
         N mosaics with T = grid * grid.
 
     """
-    at_once = max(1, context.batch_size // grid**2)
     scores = []
-    for rows, batch, there in batches(mosaics, replace(context, batch_size=at_once)):
+    for rows, batch, there in batches(mosaics, by_mosaics(context, grid)):
         chosen, by_method = classes[rows], []
         for method in methods:
             by_method.append(cell_shares(explain_classes(method, model, batch, chosen, there), grid))
