@@ -35,6 +35,15 @@ def build():
     torch.manual_seed(0)
     return Net()
 
+class Blind(Net):
+    """Classifies without gradients."""
+    @torch.no_grad()
+    def forward(self, images):
+        return super().forward(images)
+
+def blind():
+    return Blind()
+
 def two():
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
 
@@ -266,6 +275,7 @@ def test_what_does_not_go_together_is_one_line(cli, workplace, shapes, nets):
         ((*shapes, "model=torchvision"), "model.name"),
         ((*shapes, "model=factory", f"model.factory={nets}:two"), "(1, 10)"),
         ((*shapes, *own, "layer=zzz"), "layer=zzz"),
+        ((*shapes, "model=factory", f"model.factory={nets}:blind", "layer=body"), "layer=body"),
     ):
         answer = cli("benchmark-sanity", *words)
         assert answer.code == 2 and said in answer.err and answer.err.count("\n") == 1, answer

@@ -37,6 +37,8 @@ CONTROLS = ("random", "center")
 # What a model must have for a method beyond logits.
 _NEEDS = {"feature_map": "class_maps", "depth_map": "depth_maps", "grad_cam": "last_feature_layer"}
 
+_WAYS_OUT = {"grad_cam": " Give layer=NAME, a module whose feature maps lead to the logits."}
+
 
 def lacking(method: str, model: nn.Module) -> str | None:
     """Return what ``model`` lacks for ``method``, or None if it can do it."""
@@ -56,7 +58,11 @@ def choose_methods(
 
     """
     needs = {method: None if method == "grad_cam" and layer else lacking(method, model) for method in asked}
-    left_out = [f"`{method}` is left out: the model has no {need}." for method, need in needs.items() if need]
+    left_out = [
+        f"`{method}` is left out: the model has no {need}.{_WAYS_OUT.get(method, '')}"
+        for method, need in needs.items()
+        if need
+    ]
     methods = [method for method, need in needs.items() if not need]
     if not methods:
         raise InputError(f"methods={list(asked)}: model {name} can do none of them.")

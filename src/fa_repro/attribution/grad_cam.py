@@ -11,7 +11,8 @@ from fa_repro.attribution.upsampling import image_size, upsample
 def last_activations(model: nn.Module, images: Tensor, name: str | None = None) -> tuple[Tensor, Tensor]:
     """Return the last feature maps (N,C,h,w), attached to the graph, and the logits (N,K) computed from them.
 
-    They are the output of the module with the dotted ``name``, or of the model's ``last_feature_layer``.
+    They are the output of the module with the dotted ``name``, or of the model's ``last_feature_layer``; of a module
+    that runs several times, that of its last.
     """
     caught: list[Tensor] = []
 
@@ -19,7 +20,8 @@ def last_activations(model: nn.Module, images: Tensor, name: str | None = None) 
         # A leaf at this layer: no gradient is computed below it, where none is wanted.
         leaf = output.detach().requires_grad_()
         caught.append(leaf)
-        return leaf.clone()  # what follows may work in place, as a ReLU does, and a leaf allows none of it
+        with torch.enable_grad():  # also behind a backbone that runs without gradients, as frozen ones do
+            return leaf.clone()  # what follows may work in place, as a ReLU does, and a leaf allows none of it
 
     layer: nn.Module = model.get_submodule(name) if name else model.last_feature_layer  # type: ignore[assignment]
     handle = layer.register_forward_hook(catch)
@@ -27,7 +29,7 @@ def last_activations(model: nn.Module, images: Tensor, name: str | None = None) 
         logits = model(images)
     finally:
         handle.remove()
-    return caught[0], logits
+    return caught[-1], logits
 
 
 def weighted_maps(activations: Tensor, score: Tensor) -> Tensor:
