@@ -162,7 +162,7 @@ def _refused(answer):
 
 @pytest.mark.slow
 def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark_removal, "_examples", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(benchmark_removal, "draw_examples", lambda *_, **__: Figure(figsize=(1, 1)))
     paths = [str(untrained(f"seed{seed}", seed)) for seed in (11, 2, 5)]
     code, out, err = cli(*words, f"checkpoint=[{','.join(paths)}]")
     assert code == 0, err
