@@ -110,7 +110,7 @@ def measure(
         std: (C,) likewise.
         context: settings of the methods; pool and rows are filled in here.
         tick: told how many images have been read.
-        reader: of the model; None: one in fp32. Maps are made in fp32 in any case.
+        reader: of the model; None: one in fp32. Targets and maps are fp32's in any case.
         keep: of `fa_repro.progress.Progress`; parts that it has are not measured again.
 
     Returns:
@@ -132,7 +132,9 @@ def measure(
     def shared(b: int) -> _Shared:
         rows, batch, there = take(images, places[b], context)
         logits = reads(batch)
-        chosen = targets_of(logits.argmax(1), labels[rows], target)
+        # What is explained is the model's own prediction: in bf16 the readings are rounded, never the targets.
+        exact = logits if reads.precision == torch.float32 or target != "predicted" else in_fp32(batch)
+        chosen = targets_of(exact.argmax(1), labels[rows], target)
         imputes = [imputer(batch, kind, mean, std, places[b], n, context.seed) for kind in imputations]
         ends = read_ends(reads, batch, imputes, chosen, logits)
         tick(len(batch) * (1 + len(imputes)))
