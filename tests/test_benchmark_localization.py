@@ -175,10 +175,16 @@ def test_what_a_model_cannot_do_is_named_and_left_out(place):
     code, out, err, path = place.run("resnet", *words, model="resnet_small")
     assert code == 0, err
     table = pd.read_csv(path / "localization.csv")
-    assert table.method.unique().tolist() == ["grad_cam", "random"] and set(table.reference) == {"grad_cam"}
+    assert table.method.unique().tolist() == ["grad_cam", "random", "center"] and set(table.reference) == {"grad_cam"}
     assert set(table.measure) == {"pointing_game", "energy"}
     page = (path / "summary.md").read_text()
-    for words in ("`feature_map` is left out", "`depth_map` is left out", "`grid` is left out: grid=2"):
+    lines = (
+        "`feature_map` is left out",
+        "`depth_map` is left out",
+        "control `center` is added",
+        "`grid` is left out: grid=2",
+    )
+    for words in lines:
         assert words in out.partition("#")[0] and words in page  # said before the work begins, and kept
     maps = pd.read_csv(path / "per_image.csv.gz")
     files = sorted((place.root / "test").glob("*/*.png"))

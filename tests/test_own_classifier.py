@@ -247,7 +247,7 @@ def test_removal_of_a_torchvision_network(cli, workplace, shapes, weights):
     answer = cli("benchmark-removal", *words)
     assert answer.code == 0, answer.err
     path = workplace / "results/benchmark-removal/shapes-resnet18-seed0"
-    assert list(pd.read_csv(path / "summary.csv").method.unique()) == ["grad_cam", "random"]
+    assert list(pd.read_csv(path / "summary.csv").method.unique()) == ["grad_cam", "random", "center"]
     page = (path / "summary.md").read_text()
     assert "resnet18 with the weights of resnet18.pt" in page and "`feature_map` is left out" in page
     assert "already finished" in cli("benchmark-removal", *words).out
@@ -264,6 +264,7 @@ def test_sanity_of_the_users_own_network(cli, workplace, shapes, nets):
     path = workplace / "results/benchmark-sanity/shapes-factory-seed0"
     table = pd.read_csv(path / "sanity.csv")
     assert table.layer.unique().tolist() == ["(none)", "head", "body.1", "body.0"]
+    assert table.method.unique().tolist() == ["grad_cam", "center", "random"]
     assert f"factory as {nets}:build returns it" in (path / "summary.md").read_text()
 
 

@@ -174,7 +174,7 @@ def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
     code, out, _ = cli(*words, f"checkpoint=[{','.join(sorted(paths))}]")
     assert code == 0 and "already finished" in out  # in any order
     lines = pd.read_csv(path / "per_image.csv.gz")
-    assert lines.groupby("seed").size().to_dict() == dict.fromkeys((2, 5, 11), 2 * 2 * 3 * 6)
+    assert lines.groupby("seed").size().to_dict() == dict.fromkeys((2, 5, 11), 3 * 2 * 3 * 6)  # a control is added
 
     # Each seed's figures are those of a run of its own, and the mean over seeds is theirs.
     monkeypatch.setattr(benchmark_removal, "curves_figure", lambda *_: Figure(figsize=(1, 1)))

@@ -211,8 +211,8 @@ class Ready(NamedTuple):
     Attributes:
         images: the chosen test images.
         model: the network, of several trainings the first.
-        methods: those that it can do.
-        left_out: a line for each that it can't.
+        methods: those that it can do, and the controls.
+        notes: a line for each method that it can't do, and for what was added.
         context: settings of the methods.
 
     """
@@ -220,7 +220,7 @@ class Ready(NamedTuple):
     images: ImageSet
     model: nn.Module
     methods: list[str]
-    left_out: list[str]
+    notes: list[str]
     context: Context
 
 
@@ -234,8 +234,8 @@ def make_ready(subject: Subject, cfg: DictConfig, device: torch.device) -> Ready
     images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
     model = subject.build().to(device)
     layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
-    methods, left_out = choose_methods(cfg.methods, model, subject.name, len(images), layer)
-    for line in left_out:
+    methods, notes = choose_methods(cfg.methods, model, subject.name, len(images), layer)
+    for line in notes:
         print(line)
     context = Context(
         colour=torch.tensor(subject.task.mean, device=device),
@@ -248,7 +248,7 @@ def make_ready(subject: Subject, cfg: DictConfig, device: torch.device) -> Ready
         seed=cfg.seed,
         batch_size=cfg.batch_size,
     )
-    return Ready(images, model, methods, left_out, context)
+    return Ready(images, model, methods, notes, context)
 
 
 def feature_layer(model: nn.Module, asked: str | None, images: torch.Tensor) -> str | None:

@@ -49,16 +49,17 @@ def lacking(method: str, model: nn.Module) -> str | None:
 def choose_methods(
     asked: Sequence[str], model: nn.Module, name: str, n_images: int, layer: str | None = None
 ) -> tuple[list[str], list[str]]:
-    """Return those of the methods ``asked`` for that ``model`` can do, each once, and a line for each that it can't.
+    """Return the methods to measure, each once, and a line on what was left out and what was added.
 
-    With the name of a ``layer`` of its own, Grad-CAM needs no ``last_feature_layer``.
+    Of those ``asked`` for, what ``model`` can't do is left out. With the name of a ``layer`` of its own, Grad-CAM needs
+    no ``last_feature_layer``. The controls come last where they are not asked for: without them no figure says much.
 
     Raises:
         InputError: the model, called ``name``, can do none, or the images are too few for one of them.
 
     """
     needs = {method: None if method == "grad_cam" and layer else lacking(method, model) for method in asked}
-    left_out = [
+    notes = [
         f"`{method}` is left out: the model has no {need}.{_WAYS_OUT.get(method, '')}"
         for method, need in needs.items()
         if need
@@ -68,7 +69,10 @@ def choose_methods(
         raise InputError(f"methods={list(asked)}: model {name} can do none of them.")
     if "permutation" in methods and n_images < 2:
         raise InputError("methods: permutation needs n_images=2 or more, as a patch is replaced by another image's.")
-    return methods, left_out
+    if missing := [control for control in CONTROLS if control not in methods]:
+        names = ", ".join(f"`{control}`" for control in missing)
+        notes.append(f"controls {names} are added." if len(missing) > 1 else f"control {names} is added.")
+    return methods + missing, notes
 
 
 # Ask a network for nothing but logits, a forward pass a patch, and read those of several classes in the same passes.

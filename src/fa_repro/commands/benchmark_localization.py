@@ -59,7 +59,7 @@ def run(cfg: DictConfig) -> int:
 
     model = checkpoint.build().requires_grad_(False).to(device)
     task = Task(**checkpoint.task)
-    methods, left_out = choose_methods(cfg.methods, model, checkpoint.model["name"], cfg.n_images)
+    methods, notes = choose_methods(cfg.methods, model, checkpoint.model["name"], cfg.n_images)
     test = load_data(data_config, "test", truth=bool(against_truth))
     check_images(checkpoint, test)
     images = None
@@ -78,8 +78,8 @@ def run(cfg: DictConfig) -> int:
         except InputError as error:
             if images is None:
                 raise
-            left_out.append(f"`grid` is left out: {error}")
-    for line in left_out:
+            notes.append(f"`grid` is left out: {error}")
+    for line in notes:
         print(line)
 
     context = Context(
@@ -111,7 +111,7 @@ def run(cfg: DictConfig) -> int:
         )
     conditions += f"Maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, seed {cfg.seed}."
     page = summary_markdown(
-        f"Localization: {name}", conditions, table, [*warnings(found, cfg.bootstrap, cfg.seed), *left_out]
+        f"Localization: {name}", conditions, table, [*warnings(found, cfg.bootstrap, cfg.seed), *notes]
     )
     rundir.write_text("localization.csv", table.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("metrics.json", json.dumps({"conditions": conditions, **figures}, indent=1) + "\n")

@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images, model, methods, left_out, context = make_ready(subject, cfg, device)
+    images, model, methods, notes, context = make_ready(subject, cfg, device)
 
     orders = list(dict.fromkeys(cfg.orders))
     mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)
@@ -98,7 +98,7 @@ def run(cfg: DictConfig) -> int:
         tables.summary,
         tables.differences,
         tables.shifts,
-        left_out + precision_notes(found[0]),
+        notes + precision_notes(found[0]),
         tables.by_seed,
     )
     rundir.write_text("summary.md", page)

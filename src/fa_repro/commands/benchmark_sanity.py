@@ -31,7 +31,7 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images, model, methods, left_out, context = make_ready(subject, cfg, device)
+    images, model, methods, notes, context = make_ready(subject, cfg, device)
     order = layers(model, images.images[:1].float() / 255)
     if not order:
         raise InputError(f"model {subject.name}: none of its layers has weights that can be drawn anew.")
@@ -50,7 +50,7 @@ def run(cfg: DictConfig) -> int:
     )
     kept = left_as_they_are(model)
     remarks = [f"Left as trained, as no layer's own: {', '.join(f'`{weight}`' for weight in kept)}."] if kept else []
-    page = summary_markdown(f"Sanity check: {subject.run_name}", conditions, table, [*remarks, *left_out])
+    page = summary_markdown(f"Sanity check: {subject.run_name}", conditions, table, [*remarks, *notes])
     rundir.write_text("sanity.csv", table.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("summary.md", page)
     rundir.write("sanity.png", png(sanity_figure(table, conditions.split(", target")[0])))
