@@ -38,7 +38,8 @@ class Place:
                     layer.momentum = 1.0
             network.train()(train.images.float() / 255)
             classes = sorted(train.classes)
-            checkpoint = Checkpoint(config, task._asdict(), classes, network.state_dict(), self.data, {}, seed=7)
+            trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.5}}
+            checkpoint = Checkpoint(config, task._asdict(), classes, network.state_dict(), self.data, trainer, seed=7)
             with (folder / f"{config['name']}.pt").open("wb") as file:
                 checkpoint.save(file)
         with torch.inference_mode():
@@ -255,7 +256,7 @@ def test_a_model_that_takes_one_size_alone_has_no_grid(place, monkeypatch):
 
     monkeypatch.setattr(FeatureAlignCNN, "forward", one_size)
     text = _refused(*place.run("one_size", *place.words, "measures=[grid]")[:3])
-    assert "takes no images of 32x32 pixels" in text and "mat1 and mat2" in text
+    assert "fa_cnn can't take images of 3x32x32" in text and "mat1 and mat2" in text
 
 
 def test_without_a_usable_checkpoint_nothing_runs(cli, tmp_path):

@@ -230,5 +230,5 @@ def test_checkpoints_that_are_no_seeds_of_one_model_are_refused(untrained, tmp_p
 
 def test_other_commands_take_one_checkpoint(cli, untrained, tmp_path):
     first = untrained("first", 0)
-    for command in ("benchmark-sanity", "verify-gradcam"):
+    for command in ("benchmark-sanity", "benchmark-localization", "benchmark-speed", "verify-gradcam"):
         assert "checkpoint" in _refused(cli(command, f"checkpoint=[{first},{first}]", f"results={tmp_path}"))

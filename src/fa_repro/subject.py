@@ -12,7 +12,7 @@ from torch import nn
 from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
 from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
-from fa_repro.data import ImageSet, load_data
+from fa_repro.data import ImageSet, boxes, load_data
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.models.external import build_external, factory_file, is_external, probe
@@ -37,7 +37,7 @@ class Subject(NamedTuple):
         inputs: digests of the files that the result depends on, for `fa_repro.rundir.RunDir`.
         task: what the model fits; mean and std are of its training set, of the test images where that is unknown.
         classes: names.
-        load: returns all test images.
+        load: returns all test images, with their truth if `open_subject` was told to look for it.
         trainings: one, or with several checkpoints as many, by seed.
 
     """
@@ -57,7 +57,7 @@ class Subject(NamedTuple):
         return self.trainings[0].build()
 
 
-def open_subject(cfg: DictConfig, command: str) -> Subject:
+def open_subject(cfg: DictConfig, command: str, truth: bool = False) -> Subject:
     """Open what ``cfg`` names: ``checkpoint=PATH`` or ``checkpoint=[PATH,…]``, or ``model=NAME`` and ``data=NAME``.
 
     Checkpoints are put into the order of their seeds, in ``cfg`` too, so that any order of words is the same run.
@@ -65,6 +65,7 @@ def open_subject(cfg: DictConfig, command: str) -> Subject:
     Args:
         cfg: with checkpoint, data, model, name and seed.
         command: the subcommand, as typed.
+        truth: whether an image folder's boxes are wanted, on which the result then depends.
 
     Raises:
         InputError: too much or too little is given, or a file or the data can't be used.
@@ -72,7 +73,7 @@ def open_subject(cfg: DictConfig, command: str) -> Subject:
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    return (_from_checkpoint if names_checkpoint(cfg, command) else _from_model)(cfg, config)
+    return (_from_checkpoint if names_checkpoint(cfg, command) else _from_model)(cfg, config, truth)
 
 
 def names_checkpoint(cfg: DictConfig, command: str) -> bool:
@@ -131,7 +132,12 @@ def _check_seeds(paths: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Non
         by_seed[checkpoint.seed] = path
 
 
-def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
+def _truth_inputs(data: dict[str, Any], truth: bool) -> dict[str, str]:
+    table = boxes.table_of(data) if truth else None
+    return {} if table is None else {"boxes": digest(table)}
+
+
+def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], truth: bool) -> Subject:
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
     checkpoints = [load_checkpoint(path) for path in paths]
     _check_seeds(paths, checkpoints)
@@ -143,7 +149,7 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
     name = checkpoint.model["name"]
 
     def load() -> ImageSet:
-        test = load_data(data, "test")
+        test = load_data(data, "test", truth)
         check_images(checkpoint, test)
         return test
 
@@ -156,7 +162,8 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
         words=f"{name} trained on {data_label(checkpoint.data)}{each} ({augmented} as augmentation)",
         data=data_label(data),
         run_name=cfg.name or f"{data_label(data)}-{name}-seed{'s' * (not alone)}{'-'.join(seeds)}",
-        inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)},
+        inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)}
+        | _truth_inputs(data, truth),
         task=Task(**checkpoint.task),
         classes=tuple(checkpoint.classes),
         load=load,
@@ -168,11 +175,11 @@ def _frozen(checkpoint: Checkpoint) -> nn.Module:
     return checkpoint.build().requires_grad_(False)
 
 
-def _from_model(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
-    model, test = config["model"], load_data(config["data"], "test")
+def _from_model(cfg: DictConfig, config: dict[Any, Any], truth: bool) -> Subject:
+    model, test = config["model"], load_data(config["data"], "test", truth)
     # Of the test images: the set that another's classifier was trained on is not at hand.
     task = Task(len(test.classes), test.images.shape[1], test.images.shape[2], *test.statistics())
-    name, inputs = model["name"], {}
+    name, inputs = model["name"], _truth_inputs(config["data"], truth)
     weights = model.get("weights")
     if weights is not None and Path(weights).is_file():
         inputs["weights"] = digest(Path(weights))
@@ -209,7 +216,7 @@ class Ready(NamedTuple):
     """What a benchmark of attribution methods begins with, on the device.
 
     Attributes:
-        images: the chosen test images.
+        images: those that are explained.
         model: the network, of several trainings the first.
         methods: those that it can do, and the controls.
         notes: a line for each method that it can't do, and for what was added.
@@ -224,14 +231,20 @@ class Ready(NamedTuple):
     context: Context
 
 
-def make_ready(subject: Subject, cfg: DictConfig, device: torch.device) -> Ready:
-    """Choose images, methods and settings as ``cfg`` (a `fa_repro.config.ClassifierConfig`) says.
+def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Ready:
+    """Choose methods and settings as ``cfg`` (a `fa_repro.config.ClassifierConfig`) says, and say what was chosen.
+
+    Args:
+        subject: of `open_subject`.
+        images: those of its test images that are explained.
+        cfg: of the command.
+        device: of the run.
 
     Raises:
-        InputError: data, layer or methods can't be used.
+        InputError: layer or methods can't be used.
 
     """
-    images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
+    images = images.to(device)
     model = subject.build().to(device)
     layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
     methods, notes = choose_methods(cfg.methods, model, subject.name, len(images), layer)

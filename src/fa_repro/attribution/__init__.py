@@ -68,7 +68,10 @@ def choose_methods(
     if not methods:
         raise InputError(f"methods={list(asked)}: model {name} can do none of them.")
     if "permutation" in methods and n_images < 2:
-        raise InputError("methods: permutation needs n_images=2 or more, as a patch is replaced by another image's.")
+        raise InputError(
+            "methods: permutation needs two images or more, as a patch is replaced by another image's. "
+            "Give n_images=2 or more, or leave it out."
+        )
     if missing := [control for control in CONTROLS if control not in methods]:
         names = ", ".join(f"`{control}`" for control in missing)
         notes.append(f"controls {names} are added." if len(missing) > 1 else f"control {names} is added.")

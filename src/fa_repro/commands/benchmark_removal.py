@@ -46,7 +46,8 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images, model, methods, notes, context = make_ready(subject, cfg, device)
+    sample = subject.load().sample(cfg.n_images, cfg.seed)
+    images, model, methods, notes, context = make_ready(subject, sample, cfg, device)
 
     orders = list(dict.fromkeys(cfg.orders))
     mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)

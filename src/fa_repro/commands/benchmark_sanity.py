@@ -31,7 +31,8 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images, model, methods, notes, context = make_ready(subject, cfg, device)
+    sample = subject.load().sample(cfg.n_images, cfg.seed)
+    images, model, methods, notes, context = make_ready(subject, sample, cfg, device)
     order = layers(model, images.images[:1].float() / 255)
     if not order:
         raise InputError(f"model {subject.name}: none of its layers has weights that can be drawn anew.")

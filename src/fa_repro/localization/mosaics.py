@@ -11,6 +11,7 @@ from fa_repro.attribution import Context
 from fa_repro.attribution.targets import predict
 from fa_repro.data import ImageSet
 from fa_repro.errors import InputError
+from fa_repro.models.external import probe
 
 LEAST = 2  # one has no interval, and permutation needs another's patches
 
@@ -24,12 +25,21 @@ class Mosaics(NamedTuple):
 
 
 def make_mosaics(
-    model: nn.Module, pool: ImageSet, grid: int, *, count: int, confidence: float, seed: int, batch_size: int
+    model: nn.Module,
+    name: str,
+    pool: ImageSet,
+    grid: int,
+    *,
+    count: int,
+    confidence: float,
+    seed: int,
+    batch_size: int,
 ) -> Mosaics:
     """Make mosaics of the images that the model classifies correctly and with confidence.
 
     Args:
         model: in eval mode, on the images' device.
+        name: of the model.
         pool: images to choose from.
         grid: cells a side.
         count: mosaics wanted; there are fewer where images run out.
@@ -54,14 +64,9 @@ def make_mosaics(
     index = usable.cpu()[index]
     mosaics = compose(pool.images, index, grid)
     try:
-        predict(model, mosaics[:1], 1)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"the model takes no images of {mosaics.shape[3]}x{mosaics.shape[2]} pixels, which a mosaic has "
-            f"({str(error).splitlines()[0].rstrip('.')})."
-        ) from None
+        probe(model, mosaics[:1].float() / 255, len(pool.classes), name)
+    except InputError as error:
+        raise InputError(f"grid={grid}: a mosaic is {grid} times as large as an image. {error}") from None
     return Mosaics(mosaics, pool.labels[index.to(pool.labels.device)], pool.rows[index])
 
 

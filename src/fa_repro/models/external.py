@@ -165,6 +165,8 @@ def probe(model: nn.Module, images: Tensor, n_classes: int, name: str) -> None:
     try:
         with torch.inference_mode():
             logits = model(images)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # whatever the user's own network raises
         raise InputError(f"model {name} can't take images of {shape} ({first_line(error)}).") from None
     if not isinstance(logits, Tensor) or logits.shape != (1, n_classes):
