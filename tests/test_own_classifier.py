@@ -15,6 +15,7 @@ from fa_repro.data import load_data
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.models.external import IMAGENET_MEAN, IMAGENET_STD, build_external, factory_file, probe
+from fa_repro.speed import removal
 from fa_repro.subject import feature_layer
 
 RESNET = {"name": "resnet18", "weights": None}
@@ -322,6 +323,37 @@ def test_a_network_without_gradients_is_measured_without_grad_cam(cli, workplace
     path = workplace / "results/benchmark-removal/shapes-factory-seed0"
     assert pd.read_csv(path / "summary.csv").method.unique().tolist() == ["occlusion", "random", "center"]
     assert "`grad_cam` is left out" in (path / "summary.md").read_text()
+
+
+def test_speed_of_explaining_and_removing_with_the_users_own_network(cli, workplace, shapes, nets, monkeypatch):
+    monkeypatch.setattr(removal, "SIDES", {32: (2, 1)})
+    words = [*shapes[:-1], "model=factory", f"model.factory={nets}:build", "n_patched=2", "repeats=1", "rounds=1"]
+    for what, wanted in (
+        ("explanation", {"prediction", "grad_cam", "occlusion"}),
+        ("removal", {"plain forward pass", "removal, mean", "permutation"}),
+    ):
+        answer = cli("benchmark-speed", f"what={what}", *words, "n_images=4", "n_removed=2")
+        assert answer.code == 0, answer.err
+        folder = workplace / f"results/benchmark-speed/{what}-shapes-factory-seed0"
+        assert wanted <= set(pd.read_csv(folder / "speed.csv").contender)
+        assert (folder / "summary.md").read_text().startswith(f"# Speed of {what}\n\nfactory on shapes, ")
+    identity = (folder / ".identity.json").read_text()
+    assert '"factory": "' in identity.partition('"inputs"')[2]  # the digest of the user's file
+
+
+def test_speed_refuses_a_layer_that_is_none(cli, workplace, shapes, nets):
+    words = [*shapes[:-1], "what=explanation", "model=factory", f"model.factory={nets}:build", "layer=zzz"]
+    answer = cli("benchmark-speed", *words)
+    assert answer.code == 2 and "layer=zzz" in answer.err and answer.err.count("\n") == 1
+    assert not list(workplace.glob("results/*"))
+
+
+@pytest.mark.parametrize("command", [("benchmark-speed", "what=training"), ("verify-gradcam",), ("train",)])
+def test_nothing_is_trained_or_proved_about_networks_that_are_not_ours(cli, workplace, shapes, nets, command):
+    for words in (("model=factory", f"model.factory={nets}:build"), ("model=torchvision", "model.name=resnet18")):
+        answer = cli(*command, *shapes[:-1], *words)
+        assert answer.code == 2 and "benchmark-localization" in answer.err and answer.err.count("\n") == 1, answer
+    assert not list(workplace.glob("results/*"))
 
 
 @pytest.mark.parametrize("command", ["benchmark-sanity", "benchmark-localization"])

@@ -214,6 +214,7 @@ class SpeedConfig(CommandConfig):
     model: ModelConfig = MISSING
     trainer: TrainerConfig = MISSING
     what: str = MISSING
+    layer: str | None = None
     n_images: int = MISSING
     n_removed: int = MISSING
     n_patched: int = MISSING

@@ -1,7 +1,6 @@
-"""What a benchmark looks at: a classifier, from a checkpoint or elsewhere, and the test images it is asked about."""
+"""What a command looks at: a classifier, from a checkpoint or elsewhere, and the images it is asked about."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,19 +14,23 @@ from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge
 from fa_repro.data import ImageSet, boxes, load_data
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
-from fa_repro.models.external import build_external, factory_file, is_external, probe
+from fa_repro.models.external import build_external, factory_file, is_external, probe, refuse_external
 from fa_repro.rundir import data_label, default_name, digest
 
 
 class Training(NamedTuple):
-    """One network of a classifier's: its seed, and what builds it, in eval mode, its weights without gradients."""
+    """One network of a classifier's: its seed, and what builds it, in eval mode."""
 
     seed: int
     build: Callable[[], nn.Module]
 
+    def frozen(self) -> nn.Module:
+        """Return the network, its weights without gradients."""
+        return self.build().requires_grad_(False)
+
 
 class Subject(NamedTuple):
-    """A classifier and its test images, both made on demand, on the CPU.
+    """A classifier and its images, both made on demand, on the CPU.
 
     Attributes:
         name: of the model.
@@ -35,9 +38,9 @@ class Subject(NamedTuple):
         data: what to call the data set.
         run_name: what to call the run.
         inputs: digests of the files that the result depends on, for `fa_repro.rundir.RunDir`.
-        task: what the model fits; mean and std are of its training set, of the test images where that is unknown.
+        task: what the model fits; mean and std are of its training set, of the images where that is unknown.
         classes: names.
-        load: returns all test images, with their truth if `open_subject` was told to look for it.
+        load: returns all images, of the split and with the truth that `open_subject` was asked for.
         trainings: one, or with several checkpoints as many, by seed.
 
     """
@@ -52,12 +55,14 @@ class Subject(NamedTuple):
     load: Callable[[], ImageSet]
     trainings: tuple[Training, ...]
 
-    def build(self) -> nn.Module:
-        """Return the network, of several trainings the first."""
-        return self.trainings[0].build()
+    def frozen(self) -> nn.Module:
+        """Return the network, its weights without gradients; of several trainings the first."""
+        return self.trainings[0].frozen()
 
 
-def open_subject(cfg: DictConfig, command: str, truth: bool = False) -> Subject:
+def open_subject(
+    cfg: DictConfig, command: str, *, split: str = "test", truth: bool = False, own: bool = False
+) -> Subject:
     """Open what ``cfg`` names: ``checkpoint=PATH`` or ``checkpoint=[PATH,…]``, or ``model=NAME`` and ``data=NAME``.
 
     Checkpoints are put into the order of their seeds, in ``cfg`` too, so that any order of words is the same run.
@@ -65,7 +70,9 @@ def open_subject(cfg: DictConfig, command: str, truth: bool = False) -> Subject:
     Args:
         cfg: with checkpoint, data, model, name and seed.
         command: the subcommand, as typed.
+        split: whose images are meant, ``train`` or ``test``.
         truth: whether an image folder's boxes are wanted, on which the result then depends.
+        own: whether it must be a network of ours.
 
     Raises:
         InputError: too much or too little is given, or a file or the data can't be used.
@@ -73,10 +80,12 @@ def open_subject(cfg: DictConfig, command: str, truth: bool = False) -> Subject:
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    return (_from_checkpoint if names_checkpoint(cfg, command) else _from_model)(cfg, config, truth)
+    if own:
+        refuse_external(config["model"])
+    return (_from_checkpoint if _names_checkpoint(cfg, command) else _from_model)(cfg, config, split, truth)
 
 
-def names_checkpoint(cfg: DictConfig, command: str) -> bool:
+def _names_checkpoint(cfg: DictConfig, command: str) -> bool:
     """Return whether ``cfg`` names a checkpoint; if not, it names a model and a data set.
 
     Raises:
@@ -137,7 +146,7 @@ def _truth_inputs(data: dict[str, Any], truth: bool) -> dict[str, str]:
     return {} if table is None else {"boxes": digest(table)}
 
 
-def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], truth: bool) -> Subject:
+def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str, truth: bool) -> Subject:
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
     checkpoints = [load_checkpoint(path) for path in paths]
     _check_seeds(paths, checkpoints)
@@ -149,9 +158,9 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], truth: bool) -> Su
     name = checkpoint.model["name"]
 
     def load() -> ImageSet:
-        test = load_data(data, "test", truth)
-        check_images(checkpoint, test)
-        return test
+        images = load_data(data, split, truth)
+        check_images(checkpoint, images)
+        return images
 
     share = checkpoint.trainer["augment"]["removal"]
     augmented = f"{100 * share:.0f} % of the training images with removal" if share else "no removal"
@@ -167,18 +176,14 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], truth: bool) -> Su
         task=Task(**checkpoint.task),
         classes=tuple(checkpoint.classes),
         load=load,
-        trainings=tuple(Training(one.seed, partial(_frozen, one)) for one in checkpoints),
+        trainings=tuple(Training(one.seed, one.build) for one in checkpoints),
     )
 
 
-def _frozen(checkpoint: Checkpoint) -> nn.Module:
-    return checkpoint.build().requires_grad_(False)
-
-
-def _from_model(cfg: DictConfig, config: dict[Any, Any], truth: bool) -> Subject:
-    model, test = config["model"], load_data(config["data"], "test", truth)
-    # Of the test images: the set that another's classifier was trained on is not at hand.
-    task = Task(len(test.classes), test.images.shape[1], test.images.shape[2], *test.statistics())
+def _from_model(cfg: DictConfig, config: dict[Any, Any], split: str, truth: bool) -> Subject:
+    model, images = config["model"], load_data(config["data"], split, truth)
+    # Of these images: the set that another's classifier was trained on is not at hand.
+    task = Task(len(images.classes), images.images.shape[1], images.images.shape[2], *images.statistics())
     name, inputs = model["name"], _truth_inputs(config["data"], truth)
     weights = model.get("weights")
     if weights is not None and Path(weights).is_file():
@@ -193,21 +198,21 @@ def _from_model(cfg: DictConfig, config: dict[Any, Any], truth: bool) -> Subject
             with torch.random.fork_rng(devices=[]):
                 torch.random.default_generator.manual_seed(cfg.seed)
                 network = build_model(model, task).eval()
-        probe(network, test.images[:1].float() / 255, task.n_classes, name)
-        return network.requires_grad_(False)
+        probe(network, images.images[:1].float() / 255, task.n_classes, name)
+        return network
 
     origin = f"with the weights of {Path(weights).name}" if weights is not None else "with random weights"
     if "factory" in model and weights is None:
         origin = f"as {model['factory']} returns it"
     return Subject(
         name=name,
-        words=f"{name} {origin} (mean colour of the test images)",
+        words=f"{name} {origin} (mean colour of the {split} images)",
         data=data_label(config["data"]),
         run_name=cfg.name or default_name(cfg),
         inputs=inputs,
         task=task,
-        classes=test.classes,
-        load=lambda: test,
+        classes=images.classes,
+        load=lambda: images,
         trainings=(Training(cfg.seed, build),),
     )
 
@@ -245,7 +250,7 @@ def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torc
 
     """
     images = images.to(device)
-    model = subject.build().to(device)
+    model = subject.frozen().to(device)
     layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
     methods, notes = choose_methods(cfg.methods, model, subject.name, len(images), layer)
     for line in notes:

@@ -46,25 +46,30 @@ def lacking(method: str, model: nn.Module) -> str | None:
     return need if need and not hasattr(model, need) else None
 
 
+def left_out(method: str, model: nn.Module, layer: str | None = None) -> str | None:
+    """Return a line on why ``method`` is left out, or None if ``model`` can do it.
+
+    With the name of a ``layer`` of its own, Grad-CAM needs no ``last_feature_layer``.
+    """
+    need = None if method == "grad_cam" and layer else lacking(method, model)
+    return f"`{method}` is left out: the model has no {need}.{_WAYS_OUT.get(method, '')}" if need else None
+
+
 def choose_methods(
     asked: Sequence[str], model: nn.Module, name: str, n_images: int, layer: str | None = None
 ) -> tuple[list[str], list[str]]:
     """Return the methods to measure, each once, and a line on what was left out and what was added.
 
-    Of those ``asked`` for, what ``model`` can't do is left out. With the name of a ``layer`` of its own, Grad-CAM needs
-    no ``last_feature_layer``. The controls come last where they are not asked for: without them no figure says much.
+    Of those ``asked`` for, what ``model`` can't do is `left_out`. The controls come last where they are not asked for:
+    without them no figure says much.
 
     Raises:
         InputError: the model, called ``name``, can do none, or the images are too few for one of them.
 
     """
-    needs = {method: None if method == "grad_cam" and layer else lacking(method, model) for method in asked}
-    notes = [
-        f"`{method}` is left out: the model has no {need}.{_WAYS_OUT.get(method, '')}"
-        for method, need in needs.items()
-        if need
-    ]
-    methods = [method for method, need in needs.items() if not need]
+    reasons = {method: left_out(method, model, layer) for method in asked}
+    notes = [reason for reason in reasons.values() if reason]
+    methods = [method for method, reason in reasons.items() if not reason]
     if not methods:
         raise InputError(f"methods={list(asked)}: model {name} can do none of them.")
     if "permutation" in methods and n_images < 2:
@@ -114,4 +119,5 @@ __all__ = [
     "choose_methods",
     "explain_classes",
     "lacking",
+    "left_out",
 ]

@@ -65,7 +65,7 @@ def run(cfg: DictConfig) -> int:
             read = [part["probability"][:, :, 1:-1] for part in progress.parts.values() if "probability" in part]
             bar.update(sum(values.numel() for values in read))
         for t, training in enumerate(subject.trainings):
-            network = training.build().to(device) if t else model
+            network = training.frozen().to(device) if t else model
             measured = measure(
                 network,
                 images.images,

@@ -45,6 +45,20 @@ def is_external(config: Mapping[str, Any]) -> bool:
     return "weights" in config
 
 
+def refuse_external(config: Mapping[str, Any]) -> None:
+    """Refuse a network that is not ours.
+
+    Raises:
+        InputError: ``config``, a resolved ``configs/model/*.yaml``, names one.
+
+    """
+    if is_external(config):
+        raise InputError(
+            "model=torchvision and model=factory are for benchmark-removal, benchmark-localization, benchmark-sanity "
+            "and benchmark-speed (what=explanation or removal): nothing is trained or proved about them here."
+        )
+
+
 def build_external(config: Mapping[str, Any], n_classes: int, seed: int) -> nn.Module:
     """Build the network that ``config`` (``configs/model/torchvision.yaml`` or ``factory.yaml``) names, in eval mode.
 
