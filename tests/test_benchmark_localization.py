@@ -38,7 +38,8 @@ class Place:
                     layer.momentum = 1.0
             network.train()(train.images.float() / 255)
             classes = sorted(train.classes)
-            checkpoint = Checkpoint(config, task._asdict(), classes, network.state_dict(), self.data, {}, seed=7)
+            trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.5}}
+            checkpoint = Checkpoint(config, task._asdict(), classes, network.state_dict(), self.data, trainer, seed=7)
             with (folder / f"{config['name']}.pt").open("wb") as file:
                 checkpoint.save(file)
         with torch.inference_mode():
@@ -175,10 +176,16 @@ def test_what_a_model_cannot_do_is_named_and_left_out(place):
     code, out, err, path = place.run("resnet", *words, model="resnet_small")
     assert code == 0, err
     table = pd.read_csv(path / "localization.csv")
-    assert table.method.unique().tolist() == ["grad_cam", "random"] and set(table.reference) == {"grad_cam"}
+    assert table.method.unique().tolist() == ["grad_cam", "random", "center"] and set(table.reference) == {"grad_cam"}
     assert set(table.measure) == {"pointing_game", "energy"}
     page = (path / "summary.md").read_text()
-    for words in ("`feature_map` is left out", "`depth_map` is left out", "`grid` is left out: grid=2"):
+    lines = (
+        "`feature_map` is left out",
+        "`depth_map` is left out",
+        "control `center` is added",
+        "`grid` is left out: grid=2",
+    )
+    for words in lines:
         assert words in out.partition("#")[0] and words in page  # said before the work begins, and kept
     maps = pd.read_csv(path / "per_image.csv.gz")
     files = sorted((place.root / "test").glob("*/*.png"))
@@ -249,7 +256,7 @@ def test_a_model_that_takes_one_size_alone_has_no_grid(place, monkeypatch):
 
     monkeypatch.setattr(FeatureAlignCNN, "forward", one_size)
     text = _refused(*place.run("one_size", *place.words, "measures=[grid]")[:3])
-    assert "takes no images of 32x32 pixels" in text and "mat1 and mat2" in text
+    assert "fa_cnn can't take images of 3x32x32" in text and "mat1 and mat2" in text
 
 
 def test_without_a_usable_checkpoint_nothing_runs(cli, tmp_path):

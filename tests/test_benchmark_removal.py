@@ -209,11 +209,13 @@ def test_a_resnet_has_its_missing_methods_named_and_left_out(place):
     code, out, err, path = place.run("resnet", *words, model="resnet_small")
     assert code == 0, err
     curves, images = _tables(path)
-    assert list(curves.method.unique()) == ["grad_cam", "random"]
+    assert list(curves.method.unique()) == ["grad_cam", "random", "center"]
     page = (path / "summary.md").read_text()
     for method in ("feature_map", "depth_map"):
         assert f"`{method}` is left out" in out.partition("#")[0]  # said before the work begins
         assert f"`{method}` is left out" in page
+    added = "control `center` is added."
+    assert added in out.partition("#")[0] and added in page
     assert not (path / "differences.csv").exists()
     labels = place.test.labels[torch.tensor(images.image.tolist())]
     assert images.target.tolist() == labels.tolist()
@@ -252,7 +254,7 @@ def test_two_imputations_squares_and_one_class_in_one_run(place):
     assert curves.fraction.unique().tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert set(images.target) == {place.test.classes.index("disk")}
     differences = pd.read_csv(path / "differences.csv")
-    assert differences.groupby("imputation").size().to_dict() == {"mean": 2, "noisy_linear": 2}
+    assert differences.groupby("imputation").size().to_dict() == {"mean": 3, "noisy_linear": 3}
     assert differences.imputation.iloc[0] == "mean"
     page = (path / "summary.md").read_text()
     assert page.index("## Removed pixels: mean") < page.index("## Removed pixels: noisy_linear")
@@ -288,7 +290,7 @@ def test_an_image_folder_gives_its_own_positions(place, tmp_path):
     every = load_data(config | {"n_test": None}, "test")
     rows = sorted(images.image.unique())
     assert len(rows) == 11 and max(rows) > 14
-    intact = images[images.fraction == 0].set_index("image").loc[rows]
+    intact = images[(images.fraction == 0) & (images.method == "center")].set_index("image").loc[rows]
     with torch.inference_mode():
         predicted = place.network()(every.images[torch.tensor(rows)].float() / 255).argmax(1)
     assert intact.target.tolist() == predicted.tolist()

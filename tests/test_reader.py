@@ -244,6 +244,42 @@ def test_the_error_of_bf16_is_measured_on_the_first_batch(images):
     assert f"{read.error.largest:.1e} at most and {read.error.mean:.1e} on average" in note
 
 
+class NearlyTied(nn.Module):
+    """Logit 1 is ahead of the others by 1/1000: a lead that fp32 sees and bf16 rounds away."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3, bias=False)
+        self.layer.weight.data = torch.tensor([1.0, 1.001, 1.0])[:, None].expand(3, 3).clone()
+
+    def forward(self, images):
+        return self.layer(images.mean((2, 3)) * 0 + 1)
+
+
+def test_in_bf16_the_target_is_what_fp32_predicts(images):
+    model, values = NearlyTied().eval().requires_grad_(False), images.float() / 255
+    rough = Reader(model, values, "bf16")
+    assert rough(values).argmax(1).tolist() == [0] * 7 and rough.in_fp32()(values).argmax(1).tolist() == [1] * 7
+    settings = SETTINGS | {"methods": ["center"], "imputations": ["mean"], "context": Context(batch_size=5)}
+    for target, wanted in (("predicted", [1] * 7), ("label", LABELS.tolist()), (2, [2] * 7)):
+        (read,) = measure(model, images, LABELS, **settings | {"target": target}, reader=rough)
+        assert read.targets.tolist() == wanted
+        assert (read.prediction == 0).all()  # the readings are bf16's all the same
+
+
+def test_fp32_is_read_without_tf32(images, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    model, seen = network(), []
+    exact = Reader(model, images.float() / 255)
+    rough = Reader(model, images.float() / 255, "bf16")
+    for read, allowed in ((exact, False), (rough, True), (rough.in_fp32(), False)):
+        hook = read.model.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+        read(images.float() / 255)
+        hook.remove()
+        assert seen.pop() is allowed and not seen
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_the_rows_are_written_part_by_part_as_they_would_be_whole(images):
     model = network()
     settings = SETTINGS | {"methods": ["center", "random"], "imputations": ["mean", "zero"], "context": Context()}

@@ -180,7 +180,7 @@ def _refused(answer):
 
 @pytest.mark.slow
 def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark_removal, "_examples", lambda *_: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(benchmark_removal, "draw_examples", lambda *_, **__: Figure(figsize=(1, 1)))
     paths = [str(untrained(f"seed{seed}", seed)) for seed in (11, 2, 5)]
     code, out, err = cli(*words, f"checkpoint=[{','.join(paths)}]")
     assert code == 0, err
@@ -192,7 +192,7 @@ def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
     code, out, _ = cli(*words, f"checkpoint=[{','.join(sorted(paths))}]")
     assert code == 0 and "already finished" in out  # in any order
     lines = pd.read_csv(path / "per_image.csv.gz")
-    assert lines.groupby("seed").size().to_dict() == dict.fromkeys((2, 5, 11), 2 * 2 * 3 * 6)
+    assert lines.groupby("seed").size().to_dict() == dict.fromkeys((2, 5, 11), 3 * 2 * 3 * 6)  # a control is added
 
     # Each seed's figures are those of a run of its own, and the mean over seeds is theirs.
     monkeypatch.setattr(benchmark_removal, "curves_figure", lambda *_: Figure(figsize=(1, 1)))
@@ -248,5 +248,5 @@ def test_checkpoints_that_are_no_seeds_of_one_model_are_refused(untrained, tmp_p
 
 def test_other_commands_take_one_checkpoint(cli, untrained, tmp_path):
     first = untrained("first", 0)
-    for command in ("benchmark-sanity", "verify-gradcam"):
+    for command in ("benchmark-sanity", "benchmark-localization", "benchmark-speed", "verify-gradcam"):
         assert "checkpoint" in _refused(cli(command, f"checkpoint=[{first},{first}]", f"results={tmp_path}"))

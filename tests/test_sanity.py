@@ -11,6 +11,7 @@ import tiny
 from fa_repro.attribution import METHODS, Context
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data
+from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.sanity import average_ranks, cascade, layers, left_as_they_are, measure, spearman
 from fa_repro.sanity.cascade import INTACT, Cascade
@@ -173,6 +174,23 @@ def test_weights_are_drawn_as_the_layers_own_and_by_the_seed():
     other = [net.state_dict() for _, net in cascade(model, order, 6)]
     assert all(torch.equal(steps[-1][key], again[-1][key]) for key in steps[-1])
     assert not torch.equal(other[0]["head.weight"], head.weight)
+
+
+class Uncopied(Twisted):
+    def __deepcopy__(self, memo):
+        raise RuntimeError("one of its kind\nand more")
+
+
+def test_a_model_that_cannot_be_copied_is_one_line_before_any_map_is_made():
+    model, ticks = Uncopied().eval().requires_grad_(False), []
+    arguments = {"methods": ["center"], "context": Context(), "tick": ticks.append}
+    targets, order = torch.zeros(4, dtype=torch.int64), layers(model, IMAGES[:1])
+    with pytest.raises(InputError) as error:
+        measure(model, (IMAGES * 255).byte(), targets, order, **arguments)
+    assert "can't be copied (RuntimeError: one of its kind)" in str(error.value) and "\n" not in str(error.value)
+    assert not ticks
+    measure(Twisted().eval(), (IMAGES * 255).byte(), targets, order, **arguments)
+    assert sum(ticks) == 4 * 4
 
 
 # The check

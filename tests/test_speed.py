@@ -24,6 +24,7 @@ from fa_repro.speed import (
     removal,
     training,
 )
+from fa_repro.speed.summary import summary_markdown
 from tiny import FA_CNN
 
 CPU = torch.device("cpu")
@@ -138,6 +139,47 @@ def test_explanation_contenders_do_their_work(config):
     assert ("prediction + feature_map" in ran) == (config is FA)
 
 
+class Mine(nn.Module):
+    """A classifier that is not ours and names no layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, images):
+        return self.head(self.body(images).mean((2, 3)))
+
+
+class Frozen(Mine):
+    """Its body runs without gradients."""
+
+    def forward(self, images):
+        with torch.no_grad():
+            maps = self.body(images)
+        return self.head(maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer", "ours", "captums"), [(Mine, None, 0, 0), (Mine, "body", 1, 1), (Frozen, "body", 1, 0)]
+)
+def test_a_network_that_is_not_ours_is_explained_by_what_can_do_it(kind, layer, ours, captums):
+    pytest.importorskip("captum")
+    torch.manual_seed(0)
+    images = image_set(6).images.float() / 255
+    contenders, notes = explanation.explanation_contenders(
+        kind().eval().requires_grad_(False), images, Context(batch_size=4, repeats=1, layer=layer), few=3
+    )
+    ran = {contender.name: contender.run() for contender in contenders}
+    assert ran["prediction"] == 6 and ran["occlusion"] == ran["permutation"] == ran["captum Occlusion"] == 3
+    assert [name in ran for name in ("grad_cam", "captum LayerGradCam")] == [ours, captums]
+    said = "\n".join(notes)
+    assert ("`grad_cam` is left out" in said) == (layer is None)
+    assert ("captum LayerGradCam was not measured: it fails on this network (RuntimeError: " in said) == (
+        kind is Frozen
+    )
+
+
 @pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
 def test_prediction_and_map_from_one_pass_are_those_of_two(upsampling):
     model = trained(FA)
@@ -179,12 +221,10 @@ def test_waiting_is_counted_in_measured_runs_that_are_not_crowded_by_their_own(m
     ],
 )
 def test_a_busy_machine_gives_no_verdict(share, said, verdicts):
-    from fa_repro.commands.benchmark_speed import _page
-
     rates = pd.DataFrame({"x": [10.0, 20.0], "y": [10.0, 20.0]})
     comparisons = [Comparison("one", "x", "y", ">=", 1.0), Comparison("two", "x", "y", ">=", 2.0)]
     ratios = ratio_table(rates, [*comparisons, Comparison("three", "x", "y")])
-    page = _page("Speed", "conditions", rate_table(rates), ratios, [], share)
+    page = summary_markdown("Speed", "conditions", rate_table(rates), ratios, [], share)
     assert said in page
     for words, verdict in zip(("one | >= 1", "two | >= 2", "three | –"), verdicts, strict=True):
         assert f"| {words} | 1.00 [1.00, 1.00] | {verdict} |" in page

@@ -58,7 +58,7 @@ def stop_in_epoch(monkeypatch, epoch: int, number: int = signal.SIGINT) -> None:
 @pytest.fixture
 def undrawn(monkeypatch):
     # Most of a tiny run's time goes into its figure.
-    monkeypatch.setattr("fa_repro.commands.train._curves", lambda *_: None)
+    monkeypatch.setattr("fa_repro.commands.train.curves_figure", lambda *_: None)
     monkeypatch.setattr("fa_repro.commands.train.png", lambda _: lambda file: file.write(b"a picture"))
 
 

@@ -63,8 +63,9 @@ def checkpoint(path, n_classes=10, in_channels=3, names=CLASSES, **data):
     state = build_model(model, task).state_dict()
     shapes = {"name": "shapes", "root": None, "download": False, "n_train": 40, "n_test": 20, "image_size": 32}
     shapes |= {"mirror": True, "cache": None, "seed": 0} | data
+    trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.0}}
     with path.open("wb") as file:
-        Checkpoint(model, task._asdict(), list(names[:n_classes]), state, shapes, {}, 5).save(file)
+        Checkpoint(model, task._asdict(), list(names[:n_classes]), state, shapes, trainer, 5).save(file)
     return path
 
 
@@ -232,6 +233,11 @@ def test_cut_off_checkpoint_is_refused(verify, tmp_path):
 def test_data_that_does_not_fit_the_checkpoint_is_refused(verify, tmp_path, n_classes, in_channels):
     path = checkpoint(tmp_path / "checkpoint.pt", n_classes, in_channels)
     assert "trained on" in refused(verify(f"checkpoint={path}"))
+
+
+def test_images_of_another_size_are_refused(verify, tmp_path):
+    path = checkpoint(tmp_path / "checkpoint.pt")
+    assert "3x32x32" in refused(verify(f"checkpoint={path}", "data.image_size=64"))
 
 
 def test_data_of_other_classes_is_refused(verify, tmp_path):

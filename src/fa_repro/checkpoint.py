@@ -99,7 +99,7 @@ def merge_data(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, An
     return checkpoint.data | {k: v for k, v in changed.items() if v != defaults.get(k, object())}
 
 
-def check_classes(trained: Sequence[str], found: Sequence[str]) -> None:
+def _check_classes(trained: Sequence[str], found: Sequence[str]) -> None:
     """Refuse a data set whose classes are not the model's: its labels would be right or wrong by chance.
 
     Raises:
@@ -129,4 +129,4 @@ def check_images(checkpoint: Checkpoint, found: ImageSet) -> None:
             f"classes, the data set has {channels}x{size}x{size} and {len(found.classes)}. "
             f"Give the data set it was trained on."
         )
-    check_classes(checkpoint.classes, found.classes)
+    _check_classes(checkpoint.classes, found.classes)

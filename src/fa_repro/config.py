@@ -158,29 +158,23 @@ class VerifyConfig(CommandConfig):
 
 
 @dataclass
-class BenchmarkConfig(CommandConfig):
-    """What every benchmark of attribution methods has: of what, which methods, how their maps are made."""
+class ClassifierConfig(CommandConfig):
+    """What every benchmark of attribution methods has: of which classifier, which methods, how their maps are made."""
 
     checkpoint: str | None = None
     data: DataConfig = MISSING
+    model: ModelConfig = MISSING
+    layer: str | None = None
     methods: list[str] = MISSING
     target: str = MISSING
     n_images: int = MISSING
     upsampling: str = MISSING
     patch: int = MISSING
     repeats: int = MISSING
-    bootstrap: int = MISSING
-    batch_size: int = MISSING
-
-
-@dataclass
-class ClassifierConfig(BenchmarkConfig):
-    """What a benchmark has that takes any classifier, and captum's methods."""
-
-    model: ModelConfig = MISSING
-    layer: str | None = None
     n_steps: int = MISSING
     n_samples: int = MISSING
+    bootstrap: int = MISSING
+    batch_size: int = MISSING
 
 
 @dataclass
@@ -201,7 +195,7 @@ class SanityConfig(ClassifierConfig):
 
 
 @dataclass
-class LocalizationConfig(BenchmarkConfig):
+class LocalizationConfig(ClassifierConfig):
     """``configs/benchmark_localization.yaml``."""
 
     measures: list[str] = MISSING
@@ -220,6 +214,7 @@ class SpeedConfig(CommandConfig):
     model: ModelConfig = MISSING
     trainer: TrainerConfig = MISSING
     what: str = MISSING
+    layer: str | None = None
     n_images: int = MISSING
     n_removed: int = MISSING
     n_patched: int = MISSING

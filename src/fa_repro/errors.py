@@ -11,6 +11,11 @@ class InputError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Return ``Type: message`` of an error, its first line alone; torch's can be pages long."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `` Did you mean X?`` for the known word nearest to ``word``, or an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -1,7 +1,6 @@
-"""What a benchmark looks at: a classifier, from a checkpoint or elsewhere, and the test images it is asked about."""
+"""What a command looks at: a classifier, from a checkpoint or elsewhere, and the images it is asked about."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,22 +11,26 @@ from torch import nn
 from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
 from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
-from fa_repro.data import ImageSet, load_data
+from fa_repro.data import ImageSet, boxes, load_data
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
-from fa_repro.models.external import build_external, factory_file, is_external, probe
+from fa_repro.models.external import build_external, factory_file, is_external, probe, refuse_external
 from fa_repro.rundir import data_label, default_name, digest
 
 
 class Training(NamedTuple):
-    """One network of a classifier's: its seed, and what builds it, in eval mode, its weights without gradients."""
+    """One network of a classifier's: its seed, and what builds it, in eval mode."""
 
     seed: int
     build: Callable[[], nn.Module]
 
+    def frozen(self) -> nn.Module:
+        """Return the network, its weights without gradients."""
+        return self.build().requires_grad_(False)
+
 
 class Subject(NamedTuple):
-    """A classifier and its test images, both made on demand, on the CPU.
+    """A classifier and its images, both made on demand, on the CPU.
 
     Attributes:
         name: of the model.
@@ -35,9 +38,9 @@ class Subject(NamedTuple):
         data: what to call the data set.
         run_name: what to call the run.
         inputs: digests of the files that the result depends on, for `fa_repro.rundir.RunDir`.
-        task: what the model fits; mean and std are of its training set, of the test images where that is unknown.
+        task: what the model fits; mean and std are of its training set, of the images where that is unknown.
         classes: names.
-        load: returns all test images.
+        load: returns all images, of the split and with the truth that `open_subject` was asked for.
         trainings: one, or with several checkpoints as many, by seed.
 
     """
@@ -52,12 +55,14 @@ class Subject(NamedTuple):
     load: Callable[[], ImageSet]
     trainings: tuple[Training, ...]
 
-    def build(self) -> nn.Module:
-        """Return the network, of several trainings the first."""
-        return self.trainings[0].build()
+    def frozen(self) -> nn.Module:
+        """Return the network, its weights without gradients; of several trainings the first."""
+        return self.trainings[0].frozen()
 
 
-def open_subject(cfg: DictConfig, command: str) -> Subject:
+def open_subject(
+    cfg: DictConfig, command: str, *, split: str = "test", truth: bool = False, own: bool = False
+) -> Subject:
     """Open what ``cfg`` names: ``checkpoint=PATH`` or ``checkpoint=[PATH,…]``, or ``model=NAME`` and ``data=NAME``.
 
     Checkpoints are put into the order of their seeds, in ``cfg`` too, so that any order of words is the same run.
@@ -65,6 +70,9 @@ def open_subject(cfg: DictConfig, command: str) -> Subject:
     Args:
         cfg: with checkpoint, data, model, name and seed.
         command: the subcommand, as typed.
+        split: whose images are meant, ``train`` or ``test``.
+        truth: whether an image folder's boxes are wanted, on which the result then depends.
+        own: whether it must be a network of ours.
 
     Raises:
         InputError: too much or too little is given, or a file or the data can't be used.
@@ -72,10 +80,12 @@ def open_subject(cfg: DictConfig, command: str) -> Subject:
     """
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
-    return (_from_checkpoint if names_checkpoint(cfg, command) else _from_model)(cfg, config)
+    if own:
+        refuse_external(config["model"])
+    return (_from_checkpoint if _names_checkpoint(cfg, command) else _from_model)(cfg, config, split, truth)
 
 
-def names_checkpoint(cfg: DictConfig, command: str) -> bool:
+def _names_checkpoint(cfg: DictConfig, command: str) -> bool:
     """Return whether ``cfg`` names a checkpoint; if not, it names a model and a data set.
 
     Raises:
@@ -131,7 +141,12 @@ def _check_seeds(paths: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Non
         by_seed[checkpoint.seed] = path
 
 
-def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
+def _truth_inputs(data: dict[str, Any], truth: bool) -> dict[str, str]:
+    table = boxes.table_of(data) if truth else None
+    return {} if table is None else {"boxes": digest(table)}
+
+
+def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str, truth: bool) -> Subject:
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
     checkpoints = [load_checkpoint(path) for path in paths]
     _check_seeds(paths, checkpoints)
@@ -143,9 +158,9 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
     name = checkpoint.model["name"]
 
     def load() -> ImageSet:
-        test = load_data(data, "test")
-        check_images(checkpoint, test)
-        return test
+        images = load_data(data, split, truth)
+        check_images(checkpoint, images)
+        return images
 
     share = checkpoint.trainer["augment"]["removal"]
     augmented = f"{100 * share:.0f} % of the training images with removal" if share else "no removal"
@@ -156,23 +171,20 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
         words=f"{name} trained on {data_label(checkpoint.data)}{each} ({augmented} as augmentation)",
         data=data_label(data),
         run_name=cfg.name or f"{data_label(data)}-{name}-seed{'s' * (not alone)}{'-'.join(seeds)}",
-        inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)},
+        inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)}
+        | _truth_inputs(data, truth),
         task=Task(**checkpoint.task),
         classes=tuple(checkpoint.classes),
         load=load,
-        trainings=tuple(Training(one.seed, partial(_frozen, one)) for one in checkpoints),
+        trainings=tuple(Training(one.seed, one.build) for one in checkpoints),
     )
 
 
-def _frozen(checkpoint: Checkpoint) -> nn.Module:
-    return checkpoint.build().requires_grad_(False)
-
-
-def _from_model(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
-    model, test = config["model"], load_data(config["data"], "test")
-    # Of the test images: the set that another's classifier was trained on is not at hand.
-    task = Task(len(test.classes), test.images.shape[1], test.images.shape[2], *test.statistics())
-    name, inputs = model["name"], {}
+def _from_model(cfg: DictConfig, config: dict[Any, Any], split: str, truth: bool) -> Subject:
+    model, images = config["model"], load_data(config["data"], split, truth)
+    # Of these images: the set that another's classifier was trained on is not at hand.
+    task = Task(len(images.classes), images.images.shape[1], images.images.shape[2], *images.statistics())
+    name, inputs = model["name"], _truth_inputs(config["data"], truth)
     weights = model.get("weights")
     if weights is not None and Path(weights).is_file():
         inputs["weights"] = digest(Path(weights))
@@ -186,21 +198,21 @@ def _from_model(cfg: DictConfig, config: dict[Any, Any]) -> Subject:
             with torch.random.fork_rng(devices=[]):
                 torch.random.default_generator.manual_seed(cfg.seed)
                 network = build_model(model, task).eval()
-        probe(network, test.images[:1].float() / 255, task.n_classes, name)
-        return network.requires_grad_(False)
+        probe(network, images.images[:1].float() / 255, task.n_classes, name)
+        return network
 
     origin = f"with the weights of {Path(weights).name}" if weights is not None else "with random weights"
     if "factory" in model and weights is None:
         origin = f"as {model['factory']} returns it"
     return Subject(
         name=name,
-        words=f"{name} {origin} (mean colour of the test images)",
+        words=f"{name} {origin} (mean colour of the {split} images)",
         data=data_label(config["data"]),
         run_name=cfg.name or default_name(cfg),
         inputs=inputs,
         task=task,
-        classes=test.classes,
-        load=lambda: test,
+        classes=images.classes,
+        load=lambda: images,
         trainings=(Training(cfg.seed, build),),
     )
 
@@ -209,10 +221,10 @@ class Ready(NamedTuple):
     """What a benchmark of attribution methods begins with, on the device.
 
     Attributes:
-        images: the chosen test images.
+        images: those that are explained.
         model: the network, of several trainings the first.
-        methods: those that it can do.
-        left_out: a line for each that it can't.
+        methods: those that it can do, and the controls.
+        notes: a line for each method that it can't do, and for what was added.
         context: settings of the methods.
 
     """
@@ -220,22 +232,28 @@ class Ready(NamedTuple):
     images: ImageSet
     model: nn.Module
     methods: list[str]
-    left_out: list[str]
+    notes: list[str]
     context: Context
 
 
-def make_ready(subject: Subject, cfg: DictConfig, device: torch.device) -> Ready:
-    """Choose images, methods and settings as ``cfg`` (a `fa_repro.config.ClassifierConfig`) says.
+def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Ready:
+    """Choose methods and settings as ``cfg`` (a `fa_repro.config.ClassifierConfig`) says, and say what was chosen.
+
+    Args:
+        subject: of `open_subject`.
+        images: those of its test images that are explained.
+        cfg: of the command.
+        device: of the run.
 
     Raises:
-        InputError: data, layer or methods can't be used.
+        InputError: layer or methods can't be used.
 
     """
-    images = subject.load().sample(cfg.n_images, cfg.seed).to(device)
-    model = subject.build().to(device)
+    images = images.to(device)
+    model = subject.frozen().to(device)
     layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
-    methods, left_out = choose_methods(cfg.methods, model, subject.name, len(images), layer)
-    for line in left_out:
+    methods, notes = choose_methods(cfg.methods, model, subject.name, len(images), layer)
+    for line in notes:
         print(line)
     context = Context(
         colour=torch.tensor(subject.task.mean, device=device),
@@ -248,7 +266,7 @@ def make_ready(subject: Subject, cfg: DictConfig, device: torch.device) -> Ready
         seed=cfg.seed,
         batch_size=cfg.batch_size,
     )
-    return Ready(images, model, methods, left_out, context)
+    return Ready(images, model, methods, notes, context)
 
 
 def feature_layer(model: nn.Module, asked: str | None, images: torch.Tensor) -> str | None:

@@ -37,6 +37,8 @@ CONTROLS = ("random", "center")
 # What a model must have for a method beyond logits.
 _NEEDS = {"feature_map": "class_maps", "depth_map": "depth_maps", "grad_cam": "last_feature_layer"}
 
+_WAYS_OUT = {"grad_cam": " Give layer=NAME, a module whose feature maps lead to the logits."}
+
 
 def lacking(method: str, model: nn.Module) -> str | None:
     """Return what ``model`` lacks for ``method``, or None if it can do it."""
@@ -44,25 +46,41 @@ def lacking(method: str, model: nn.Module) -> str | None:
     return need if need and not hasattr(model, need) else None
 
 
+def left_out(method: str, model: nn.Module, layer: str | None = None) -> str | None:
+    """Return a line on why ``method`` is left out, or None if ``model`` can do it.
+
+    With the name of a ``layer`` of its own, Grad-CAM needs no ``last_feature_layer``.
+    """
+    need = None if method == "grad_cam" and layer else lacking(method, model)
+    return f"`{method}` is left out: the model has no {need}.{_WAYS_OUT.get(method, '')}" if need else None
+
+
 def choose_methods(
     asked: Sequence[str], model: nn.Module, name: str, n_images: int, layer: str | None = None
 ) -> tuple[list[str], list[str]]:
-    """Return those of the methods ``asked`` for that ``model`` can do, each once, and a line for each that it can't.
+    """Return the methods to measure, each once, and a line on what was left out and what was added.
 
-    With the name of a ``layer`` of its own, Grad-CAM needs no ``last_feature_layer``.
+    Of those ``asked`` for, what ``model`` can't do is `left_out`. The controls come last where they are not asked for:
+    without them no figure says much.
 
     Raises:
         InputError: the model, called ``name``, can do none, or the images are too few for one of them.
 
     """
-    needs = {method: None if method == "grad_cam" and layer else lacking(method, model) for method in asked}
-    left_out = [f"`{method}` is left out: the model has no {need}." for method, need in needs.items() if need]
-    methods = [method for method, need in needs.items() if not need]
+    reasons = {method: left_out(method, model, layer) for method in asked}
+    notes = [reason for reason in reasons.values() if reason]
+    methods = [method for method, reason in reasons.items() if not reason]
     if not methods:
         raise InputError(f"methods={list(asked)}: model {name} can do none of them.")
     if "permutation" in methods and n_images < 2:
-        raise InputError("methods: permutation needs n_images=2 or more, as a patch is replaced by another image's.")
-    return methods, left_out
+        raise InputError(
+            "methods: permutation needs two images or more, as a patch is replaced by another image's. "
+            "Give n_images=2 or more, or leave it out."
+        )
+    if missing := [control for control in CONTROLS if control not in methods]:
+        names = ", ".join(f"`{control}`" for control in missing)
+        notes.append(f"controls {names} are added." if len(missing) > 1 else f"control {names} is added.")
+    return methods + missing, notes
 
 
 # Ask a network for nothing but logits, a forward pass a patch, and read those of several classes in the same passes.
@@ -101,4 +119,5 @@ __all__ = [
     "choose_methods",
     "explain_classes",
     "lacking",
+    "left_out",
 ]

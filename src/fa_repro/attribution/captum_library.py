@@ -4,9 +4,6 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
-from torch import Tensor
-
-from fa_repro.attribution.context import Context
 from fa_repro.errors import InputError
 
 METHODS = ("integrated_gradients", "saliency", "shapley")  # what is computed by captum
@@ -35,9 +32,3 @@ def captum_class(name: str, method: str) -> Any:
     import captum.attr  # here, as it takes a second and most runs don't need it
 
     return getattr(captum.attr, name)
-
-
-def baseline(images: Tensor, context: Context) -> Tensor:
-    """Return the image (1,C,H,W) that methods start from: the removal value everywhere; black where there is none."""
-    colour = context.colour if context.colour is not None else images.new_zeros(images.shape[1])
-    return colour.to(images).view(1, -1, 1, 1).expand(1, *images.shape[1:])

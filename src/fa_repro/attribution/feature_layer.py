@@ -1,8 +1,10 @@
 """Which layer of a network Grad-CAM looks at."""
 
+import torch
 from torch import Tensor, nn
 
-from fa_repro.errors import InputError
+from fa_repro.attribution.grad_cam import last_activations
+from fa_repro.errors import InputError, first_line
 from fa_repro.models.order import run_order
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -12,8 +14,9 @@ def last_convolutional_stage(model: nn.Module, images: Tensor) -> str | None:
     """Return the dotted name of the layer whose output Grad-CAM explains where the network names none.
 
     The rule: of all modules that are or hold a convolution and give square maps (N,C,h,w) of more than one position,
-    the one that ends last. That is ``layer4`` of a ResNet and ``features`` of a VGG or DenseNet, for instance. A
-    transformer has but the convolution that cuts its patches: there, name a layer yourself, or leave Grad-CAM out.
+    the one that ends last and leads to the logits, which an auxiliary branch may not. That is ``layer4`` of a ResNet
+    and ``features`` of a VGG or DenseNet, for instance. A transformer has but the convolution that cuts its patches:
+    there, name a layer yourself, or leave Grad-CAM out.
 
     Args:
         model: maps images to logits.
@@ -24,19 +27,25 @@ def last_convolutional_stage(model: nn.Module, images: Tensor) -> str | None:
 
     """
     modules = dict(model.named_modules())
-    found = None
-    for name, shape in run_order(model, images).items():
+    for name, shape in reversed(run_order(model, images).items()):
         convolves = bool(name) and any(isinstance(inner, _CONVOLUTIONS) for inner in modules[name].modules())
-        if convolves and shape is not None and len(shape) == 4 and shape[2] == shape[3] > 1:
-            found = name
-    return found
+        square = shape is not None and len(shape) == 4 and shape[2] == shape[3] > 1
+        if convolves and square and _cut_off(model, name, images) is None:
+            return name
+    return None
 
 
 def check_layer(model: nn.Module, layer: str, images: Tensor) -> None:
-    """Refuse a layer that has no feature maps.
+    """Refuse a layer that Grad-CAM can't look at.
+
+    Args:
+        model: maps images to logits.
+        layer: dotted name.
+        images: (1,C,H,W) in [0,1].
 
     Raises:
-        InputError: no module has the dotted name ``layer``, it doesn't run, or its output is no (N,C,h,w).
+        InputError: no module has that name, it doesn't run, its output is no (N,C,h,w), or no logit can be
+            differentiated with respect to it.
 
     """
     names = [name for name, _ in model.named_modules() if name]
@@ -49,3 +58,18 @@ def check_layer(model: nn.Module, layer: str, images: Tensor) -> None:
         raise InputError(f"layer={layer}: does not run when the model classifies. Give another layer.")
     if shape is None or len(shape) != 4:
         raise InputError(f"layer={layer}: gives {shape or 'no tensor'}; Grad-CAM needs feature maps (N,C,h,w).")
+    if (reason := _cut_off(model, layer, images)) is not None:
+        raise InputError(f"layer={layer}: Grad-CAM needs the logit's gradient there, and {reason}. Give another layer.")
+
+
+def _cut_off(model: nn.Module, layer: str, images: Tensor) -> str | None:
+    """Return why an image's largest logit has no gradient in the layer's output, or None if it has one."""
+    try:
+        activations, logits = last_activations(model, images, layer)
+        score = logits[0].max()
+        reached = score.requires_grad and torch.autograd.grad(score, activations, allow_unused=True)[0] is not None
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever the user's own network raises where gradients are wanted
+        return f"computing it fails ({first_line(error)})"
+    return None if reached else "there is none: its output does not lead to the logits, or not by steps with gradients"

@@ -7,11 +7,16 @@ from fa_repro.attribution.context import DEFAULT, Context
 from fa_repro.attribution.upsampling import image_size, upsample
 
 
+def explained_layer(model: nn.Module, name: str | None = None) -> nn.Module:
+    """Return the module whose output Grad-CAM explains: with the dotted ``name``, or ``last_feature_layer``."""
+    return model.get_submodule(name) if name else model.last_feature_layer  # type: ignore[return-value]
+
+
 @torch.enable_grad()
 def last_activations(model: nn.Module, images: Tensor, name: str | None = None) -> tuple[Tensor, Tensor]:
     """Return the last feature maps (N,C,h,w), attached to the graph, and the logits (N,K) computed from them.
 
-    They are the output of the module with the dotted ``name``, or of the model's ``last_feature_layer``.
+    They are the output of `explained_layer`; of a module that runs several times, that of its last.
     """
     caught: list[Tensor] = []
 
@@ -19,15 +24,15 @@ def last_activations(model: nn.Module, images: Tensor, name: str | None = None) 
         # A leaf at this layer: no gradient is computed below it, where none is wanted.
         leaf = output.detach().requires_grad_()
         caught.append(leaf)
-        return leaf.clone()  # what follows may work in place, as a ReLU does, and a leaf allows none of it
+        with torch.enable_grad():  # also behind a backbone that runs without gradients, as frozen ones do
+            return leaf.clone()  # what follows may work in place, as a ReLU does, and a leaf allows none of it
 
-    layer: nn.Module = model.get_submodule(name) if name else model.last_feature_layer  # type: ignore[assignment]
-    handle = layer.register_forward_hook(catch)
+    handle = explained_layer(model, name).register_forward_hook(catch)
     try:
         logits = model(images)
     finally:
         handle.remove()
-    return caught[0], logits
+    return caught[-1], logits
 
 
 def weighted_maps(activations: Tensor, score: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution.captum_library import baseline, captum_class
+from fa_repro.attribution.baseline import baseline
+from fa_repro.attribution.captum_library import captum_class
 from fa_repro.attribution.context import DEFAULT, Context
 from fa_repro.attribution.upsampling import image_size, upsample
 

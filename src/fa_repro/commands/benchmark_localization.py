@@ -2,40 +2,28 @@
 
 import gzip
 import json
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-import torch
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from omegaconf import DictConfig
+from torch import nn
 from tqdm import tqdm
 
-from fa_repro.attribution import METHODS, Context, check_captum, choose_methods, explain_classes
-from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
+from fa_repro.attribution import Context, check_captum
 from fa_repro.config import check_word
-from fa_repro.data import ImageSet, boxes, load_data
+from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
-from fa_repro.localization import Measured, compose, draw_mosaics, measure_grid, measure_truth, per_image_table
-from fa_repro.localization.figures import Examples, Mosaic, bars_figure, examples_figure
+from fa_repro.localization import Measured, make_mosaics, measure_grid, measure_truth, per_image_table, with_truth
+from fa_repro.localization.examples import explain_examples, explain_mosaic
+from fa_repro.localization.figures import bars_figure, examples_figure
+from fa_repro.localization.mosaics import Mosaics
 from fa_repro.localization.summary import localization_table, summary_markdown, warnings
-from fa_repro.models import Task
 from fa_repro.plotting import png
-from fa_repro.rundir import RunDir, data_label, digest
+from fa_repro.rundir import RunDir
+from fa_repro.subject import make_ready, open_subject
 
-EXAMPLES = 4  # images in examples.png
 AGAINST_TRUTH = ("pointing_game", "energy")
-LEAST_MOSAICS = 2  # one has no interval, and permutation needs another's patches
-
-
-class _Mosaics(NamedTuple):
-    """Mosaics on the device, and where their cells come from."""
-
-    images: Tensor  # (M,C,H,W) uint8
-    classes: Tensor  # (M,T)
-    rows: Tensor  # (M,T) places in the data set, on the CPU
 
 
 def run(cfg: DictConfig) -> int:
@@ -45,82 +33,54 @@ def run(cfg: DictConfig) -> int:
         InputError: config, checkpoint or data can't be used.
 
     """
-    if cfg.checkpoint is None:
-        raise InputError(
-            "benchmark-localization needs checkpoint=PATH; `fa-repro train` writes RESULTS/train/NAME/checkpoint.pt."
-        )
     check_captum(cfg.methods)
     check_word("target", cfg.target, ("predicted", "label"))
     device = choose_device(cfg.device)
-    checkpoint = load_checkpoint(cfg.checkpoint)
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    data_config = merge_data(checkpoint, config["data"])
     measures = list(dict.fromkeys(cfg.measures))
     against_truth = [measure for measure in measures if measure in AGAINST_TRUTH]
-    inputs = {"checkpoint": digest(Path(cfg.checkpoint))}
-    if against_truth and (file := _boxes(data_config)) is not None:
-        inputs["boxes"] = digest(file)
-    name = cfg.name or f"{data_label(data_config)}-{checkpoint.model['name']}-seed{checkpoint.seed}"
-    rundir = RunDir(cfg, "benchmark-localization", name, inputs)
+    subject = open_subject(cfg, "benchmark-localization", truth=bool(against_truth))
+    rundir = RunDir(cfg, "benchmark-localization", subject.run_name, subject.inputs)
     if rundir.finished:
         return rundir.exit_code()
 
-    model = checkpoint.build().requires_grad_(False).to(device)
-    task = Task(**checkpoint.task)
-    methods, left_out = choose_methods(cfg.methods, model, checkpoint.model["name"], cfg.n_images)
-    test = load_data(data_config, "test", truth=bool(against_truth))
-    check_images(checkpoint, test)
-    images = None
-    if against_truth:
-        images = _with_truth(test, data_label(data_config), cfg.n_images, cfg.seed).to(device)
-        if "permutation" in methods and len(images) < 2:
-            raise InputError(
-                "methods: permutation needs n_images=2 or more, as a patch is replaced by another image's."
-            )
+    test = subject.load()
+    sample = test.sample(cfg.n_images, cfg.seed)
+    chosen = with_truth(test, subject.data, cfg.n_images, cfg.seed) if against_truth else sample
+    explained, model, methods, notes, context = make_ready(subject, chosen, cfg, device)
+    images = explained if against_truth else None
     mosaics = None
     if "grid" in measures:
-        pool = test.sample(cfg.n_images, cfg.seed).to(device)
-        drawn = _draw(model, pool, cfg)
-        if isinstance(drawn, _Mosaics):
-            mosaics = drawn
-        elif images is None:
-            raise InputError(drawn)
-        else:
-            left_out.append(f"`grid` is left out: {drawn}")
-    for line in left_out:
-        print(line)
+        wanted = {"count": cfg.mosaics, "confidence": cfg.confidence, "seed": cfg.seed, "batch_size": cfg.batch_size}
+        try:
+            mosaics = make_mosaics(model, subject.name, sample.to(device), cfg.grid, **wanted)
+        except InputError as error:
+            if images is None:
+                raise
+            notes.append(f"`grid` is left out: {error}")
+            print(notes[-1])
 
-    context = Context(
-        colour=torch.tensor(task.mean, device=device),
-        upsampling=cfg.upsampling,
-        patch=cfg.patch,
-        repeats=cfg.repeats,
-        seed=cfg.seed,
-        batch_size=cfg.batch_size,
-    )
     found, tables = _measure(model, images, mosaics, methods, against_truth, context, cfg)
     table = localization_table(found, cfg.bootstrap, cfg.seed)
-    conditions = f"{checkpoint.model['name']} trained on {data_label(checkpoint.data)}. "
+    conditions = f"{subject.words}. "
     figures: dict[str, Any] = {}
     if images is not None:
         assert test.masks is not None and images.masks is not None
         without = int((~test.masks.flatten(1).any(1)).sum())
         figures |= {"n_images": len(images), "test_images_without_truth": without}
         conditions += (
-            f"Against the truth: {len(images)} test images of {data_label(data_config)} ({without} without a truth are "
+            f"Against the truth: {len(images)} test images of {subject.data} ({without} without a truth are "
             f"left out), map of the {'label' if cfg.target == 'label' else 'predicted class'}, tolerance of the "
             f"pointing game {cfg.tolerance} pixels. "
         )
     if mosaics is not None:
         figures |= {"n_mosaics": len(mosaics.images), "grid": cfg.grid}
         conditions += (
-            f"Mosaics: {len(mosaics.images)} of {cfg.grid}x{cfg.grid} test images of {data_label(data_config)}, "
+            f"Mosaics: {len(mosaics.images)} of {cfg.grid}x{cfg.grid} test images of {subject.data}, "
             f"distinct classes, all classified correctly with probability {cfg.confidence:g} or more, none used twice. "
         )
     conditions += f"Maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, seed {cfg.seed}."
     page = summary_markdown(
-        f"Localization: {name}", conditions, table, [*warnings(found, cfg.bootstrap, cfg.seed), *left_out]
+        f"Localization: {subject.run_name}", conditions, table, [*warnings(found, cfg.bootstrap, cfg.seed), *notes]
     )
     rundir.write_text("localization.csv", table.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("metrics.json", json.dumps({"conditions": conditions, **figures}, indent=1) + "\n")
@@ -128,76 +88,19 @@ def run(cfg: DictConfig) -> int:
     lines = pd.concat(tables).to_csv(index=False).encode()
     # No time stamp inside: the same rows are the same file.
     rundir.write("per_image.csv.gz", lambda file: file.write(gzip.compress(lines, compresslevel=6, mtime=0)))
-    rundir.write("bars.png", png(bars_figure(table, conditions.partition(". ")[0])))
-    examples = None if images is None else _examples(model, images, methods, cfg.target, context)
-    shown = None if mosaics is None else _mosaic(model, mosaics, methods, cfg.grid, context, test.classes)
+    rundir.write("bars.png", png(bars_figure(table, subject.words)))
+    examples = None if images is None else explain_examples(model, images, methods, cfg.target, context)
+    shown = None if mosaics is None else explain_mosaic(model, mosaics, cfg.grid, methods, context, test.classes)
     rundir.write("examples.png", png(examples_figure(methods, examples, shown)))
     rundir.finish(describe(device))
     print(page)
     return 0
 
 
-def _boxes(data_config: dict[str, Any]) -> Path | None:
-    if data_config["name"] != "image_folder" or data_config["root"] is None:
-        return None
-    table = Path(data_config["root"]) / boxes.NAME
-    return table if table.is_file() else None
-
-
-def _with_truth(test: ImageSet, label: str, n: int, seed: int) -> ImageSet:
-    """Choose ``n`` of the images whose truth is known, stratified; all if there are fewer.
-
-    Raises:
-        InputError: there is none.
-
-    """
-    if test.masks is None:
-        raise InputError(
-            f"data set {label} has neither masks nor boxes, which pointing_game and energy need. Give measures=[grid], "
-            f"or put {boxes.NAME} (split,class,file,x0,y0,x1,y1) into an image folder's data.root."
-        )
-    known = test.masks.flatten(1).any(1).nonzero()[:, 0]
-    if len(known) == 0:
-        raise InputError(
-            f"{boxes.NAME}: none of its boxes is one of the {len(test)} test images of {label}. "
-            f"Its split, class and file must be those of the folders."
-        )
-    return test.select(known).sample(n, seed)
-
-
-def _draw(model: nn.Module, pool: ImageSet, cfg: DictConfig) -> _Mosaics | str:
-    """Return the mosaics, or why there are none."""
-    with torch.inference_mode():
-        logits = torch.cat([model(part.float() / 255) for part in pool.images.split(cfg.batch_size)])
-    probability, predicted = logits.softmax(1).max(1)
-    usable = ((predicted == pool.labels) & (probability >= cfg.confidence)).nonzero()[:, 0]
-    index = draw_mosaics(pool.labels[usable], cfg.grid, cfg.mosaics, cfg.seed)
-    if len(index) < LEAST_MOSAICS:
-        cells, classes = cfg.grid**2, len(pool.labels[usable].unique())
-        return (
-            f"grid={cfg.grid}: a mosaic needs one image each of {cells} classes, and {LEAST_MOSAICS} mosaics are the "
-            f"least; of {len(pool)} images, {len(usable)} in {classes} classes are classified correctly with "
-            f"probability {cfg.confidence:g} or more. Give a smaller grid= or confidence=, or more n_images=."
-        )
-    index = usable.cpu()[index]
-    mosaics = compose(pool.images, index, cfg.grid)
-    try:
-        with torch.inference_mode():
-            model(mosaics[:1].float() / 255)
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        return (
-            f"the model takes no images of {mosaics.shape[3]}x{mosaics.shape[2]} pixels, which a mosaic has "
-            f"({str(error).splitlines()[0].rstrip('.')})."
-        )
-    return _Mosaics(mosaics, pool.labels[index.to(pool.labels.device)], pool.rows[index])
-
-
 def _measure(
     model: nn.Module,
     images: ImageSet | None,
-    mosaics: _Mosaics | None,
+    mosaics: Mosaics | None,
     methods: list[str],
     against_truth: list[str],
     context: Context,
@@ -231,36 +134,3 @@ def _measure(
             )
             tables.append(per_image_table(found[-1], mosaics.rows.numpy()))
     return found, tables
-
-
-def _examples(model: nn.Module, images: ImageSet, methods: list[str], target: str, context: Context) -> Examples:
-    """Explain the first images of different classes, those that the model gets right before others."""
-    pool = images.images
-    with torch.inference_mode():
-        predicted = torch.cat([model(x.float() / 255).argmax(1) for x in pool.split(context.batch_size)])
-    right = (predicted == images.labels).tolist()
-    firsts: dict[int, int] = {}
-    for i in sorted(range(len(images)), key=lambda i: not right[i]):
-        firsts.setdefault(int(images.labels[i]), i)
-    chosen = torch.tensor(list(firsts.values())[:EXAMPLES])
-    here = chosen.to(pool.device)
-    batch = pool[here].float() / 255
-    targets = (images.labels if target == "label" else predicted)[here].clone()
-    there = replace(context, pool=pool, rows=chosen)
-    maps = {method: METHODS[method](model, batch, targets, there) for method in methods}
-    assert images.masks is not None
-    return Examples(batch, images.masks[here], maps, [images.classes[int(k)] for k in targets])
-
-
-def _mosaic(
-    model: nn.Module, mosaics: _Mosaics, methods: list[str], grid: int, context: Context, classes: tuple[str, ...]
-) -> Mosaic:
-    """Explain the first mosaic for the class of each of its cells."""
-    image, targets = mosaics.images[:1].float() / 255, mosaics.classes[:1]
-    first, at_once = torch.zeros(1, dtype=torch.int64), max(1, context.batch_size // grid**2)
-    there = replace(context, pool=mosaics.images, rows=first, batch_size=at_once)
-    maps = {method: explain_classes(method, model, image, targets, there)[0] for method in methods}
-    side_y, side_x = image.shape[2] // grid, image.shape[3] // grid
-    cells = torch.eye(grid**2, dtype=torch.bool).view(-1, grid, grid)
-    cells = cells.repeat_interleave(side_y, 1).repeat_interleave(side_x, 2)
-    return Mosaic(image[0], cells, maps, [classes[int(k)] for k in targets[0]])

@@ -1,32 +1,26 @@
 """``fa-repro benchmark-removal``: percent pixels removed for one classifier, every method beside the controls."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from fa_repro.attribution import METHODS, Context, check_captum
-from fa_repro.attribution.targets import choose_targets
-from fa_repro.data import ImageSet
+from fa_repro.attribution import check_captum
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError, did_you_mean
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
 from fa_repro.removal import Measured, measure, write_per_image
 from fa_repro.removal.curves import removed_counts
-from fa_repro.removal.figures import curves_figure, examples_figure
-from fa_repro.removal.imputation import imputer
-from fa_repro.removal.ranking import rank_squares, square_means, tie_break
+from fa_repro.removal.examples import draw_examples
+from fa_repro.removal.figures import curves_figure
 from fa_repro.removal.reader import Reader
 from fa_repro.removal.summary import precision_notes, summary_markdown, tabulate
 from fa_repro.rundir import RunDir
 from fa_repro.subject import make_ready, open_subject
-
-EXAMPLES = 4  # images in examples.png
 
 
 def run(cfg: DictConfig) -> int:
@@ -52,10 +46,13 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images, model, methods, left_out, context = make_ready(subject, cfg, device)
+    sample = subject.load().sample(cfg.n_images, cfg.seed)
+    images, model, methods, notes, context = make_ready(subject, sample, cfg, device)
 
     orders = list(dict.fromkeys(cfg.orders))
     mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)
+    settings: dict[str, Any] = {"methods": methods, "imputations": imputations, "target": target, "unit": unit}
+    settings |= {"mean": mean, "std": std, "context": context}
     steps = len(removed_counts(cfg.fractions, subject.task.image_size**2, unit**2)) - 2
     readings = 1 + len(imputations) * (1 + len(methods) * len(orders) * steps)
     rundir.start()
@@ -68,23 +65,17 @@ def run(cfg: DictConfig) -> int:
             read = [part["probability"][:, :, 1:-1] for part in progress.parts.values() if "probability" in part]
             bar.update(sum(values.numel() for values in read))
         for t, training in enumerate(subject.trainings):
-            network = training.build().to(device) if t else model
+            network = training.frozen().to(device) if t else model
             measured = measure(
                 network,
                 images.images,
                 images.labels,
-                methods=methods,
                 orders=orders,
                 fractions=list(cfg.fractions),
-                imputations=imputations,
-                target=target,
-                unit=unit,
-                mean=mean,
-                std=std,
-                context=context,
                 tick=bar.update,
                 reader=Reader(network, images.images[: cfg.batch_size].float() / 255, cfg.precision),
                 keep=progress.within(f"seed {training.seed}"),
+                **settings,
             )
             found.append(measured)
 
@@ -108,7 +99,7 @@ def run(cfg: DictConfig) -> int:
         tables.summary,
         tables.differences,
         tables.shifts,
-        left_out + precision_notes(found[0]),
+        notes + precision_notes(found[0]),
         tables.by_seed,
     )
     rundir.write_text("summary.md", page)
@@ -119,10 +110,7 @@ def run(cfg: DictConfig) -> int:
     rundir.write(
         "curves.png", png(curves_figure(tables.curves, conditions.split(", target")[0], tables.by_seed.get("curves")))
     )
-    rundir.write(
-        "examples.png",
-        png(_examples(model, images, methods, imputations, target, unit, mean, std, context, subject.classes)),
-    )
+    rundir.write("examples.png", png(draw_examples(model, images, **settings)))
     rundir.finish(describe(device), earlier=progress.seconds)
     progress.clear()
     print(page)
@@ -146,33 +134,3 @@ def parse_target(word: str, classes: Sequence[str]) -> str | int:
         f"target={word}: must be predicted, label, or a class: {', '.join(classes)}, or 0 to {len(classes) - 1}."
         f"{did_you_mean(word, ['predicted', 'label', *classes])}"
     )
-
-
-def _examples(
-    model: torch.nn.Module,
-    images: ImageSet,
-    methods: list[str],
-    imputations: list[str],
-    target: str | int,
-    unit: int,
-    mean: torch.Tensor,
-    std: torch.Tensor,
-    context: Context,
-    classes: Sequence[str],
-) -> Figure:
-    """Draw the first images of different classes that the model gets right."""
-    pool = images.images
-    with torch.inference_mode():
-        predicted = torch.cat([model(x.float() / 255).argmax(1) for x in pool.split(context.batch_size)])
-    right = (predicted == images.labels).nonzero()[:, 0].tolist() or list(range(len(images)))
-    firsts = list({int(images.labels[i]): i for i in reversed(right)}.values())
-    chosen = torch.tensor(sorted(firsts)[:EXAMPLES])
-    there = chosen.to(pool.device)
-    batch = pool[there].float() / 255
-    targets = choose_targets(model, batch, images.labels[there], target)
-    placed = replace(context, colour=mean.to(pool.device), pool=pool, rows=chosen)
-    maps = {method: square_means(METHODS[method](model, batch, targets, placed), unit) for method in methods}
-    ties = tie_break(maps[methods[0]][0].numel(), context.seed)
-    ranks = {method: rank_squares(values, "morf", ties, unit) for method, values in maps.items()}
-    imputes = {kind: imputer(batch, kind, mean, std, chosen, len(pool), context.seed) for kind in imputations}
-    return examples_figure(batch, imputes, maps, ranks, [classes[int(t)] for t in targets])

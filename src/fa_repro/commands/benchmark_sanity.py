@@ -1,11 +1,9 @@
 """``fa-repro benchmark-sanity``: do the maps change when the network's weights are randomised, layer by layer?"""
 
-import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fa_repro.attribution import check_captum
-from fa_repro.attribution.batches import batches
 from fa_repro.attribution.targets import choose_targets
 from fa_repro.config import check_word
 from fa_repro.device import choose_device, describe
@@ -33,17 +31,13 @@ def run(cfg: DictConfig) -> int:
     if rundir.finished:
         return rundir.exit_code()
 
-    images, model, methods, left_out, context = make_ready(subject, cfg, device)
+    sample = subject.load().sample(cfg.n_images, cfg.seed)
+    images, model, methods, notes, context = make_ready(subject, sample, cfg, device)
     order = layers(model, images.images[:1].float() / 255)
     if not order:
         raise InputError(f"model {subject.name}: none of its layers has weights that can be drawn anew.")
 
-    targets = torch.cat(
-        [
-            choose_targets(model, batch, images.labels[rows], cfg.target)
-            for rows, batch, _ in batches(images.images, context)
-        ]
-    )
+    targets = choose_targets(model, images.images, images.labels, cfg.target, cfg.batch_size)
     maps = len(images) * len(methods) * (len(order) + 1)
     with tqdm(total=maps, desc="randomising", unit="map", delay=2, disable=None) as bar:
         measured = measure(model, images.images, targets, order, methods=methods, context=context, tick=bar.update)
@@ -57,7 +51,7 @@ def run(cfg: DictConfig) -> int:
     )
     kept = left_as_they_are(model)
     remarks = [f"Left as trained, as no layer's own: {', '.join(f'`{weight}`' for weight in kept)}."] if kept else []
-    page = summary_markdown(f"Sanity check: {subject.run_name}", conditions, table, [*remarks, *left_out])
+    page = summary_markdown(f"Sanity check: {subject.run_name}", conditions, table, [*remarks, *notes])
     rundir.write_text("sanity.csv", table.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("summary.md", page)
     rundir.write("sanity.png", png(sanity_figure(table, conditions.split(", target")[0])))

@@ -1,25 +1,22 @@
 """``fa-repro benchmark-speed``: images per second of training, explaining or removing pixels; limits and peers."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from fa_repro.attribution import Context
-from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
-from fa_repro.data import ImageSet, load_data, stratified
+from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
-from fa_repro.models import Task, build_model
 from fa_repro.plotting import png
-from fa_repro.rundir import RunDir, data_label, digest
+from fa_repro.rundir import RunDir
 from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, removal, training
-from fa_repro.speed.contention import DISTURBED, Contention, words
+from fa_repro.speed.contention import Contention
 from fa_repro.speed.figures import rates_figure
-from fa_repro.subject import names_checkpoint
+from fa_repro.speed.summary import summary_markdown
+from fa_repro.subject import Subject, feature_layer, open_subject
 
 
 def run(cfg: DictConfig) -> int:
@@ -30,34 +27,13 @@ def run(cfg: DictConfig) -> int:
 
     """
     device = choose_device(cfg.device)
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    split = "train" if cfg.what == "training" else "test"
-    model, label, data, rundir = _open(cfg, config, split)
+    trains = cfg.what == "training"
+    subject = open_subject(cfg, "benchmark-speed", split="train" if trains else "test", own=trains)
+    rundir = RunDir(cfg, "benchmark-speed", cfg.name or f"{cfg.what}-{subject.run_name}", subject.inputs)
     if rundir.finished:
         return rundir.exit_code()
-    n_images = cfg.n_removed if cfg.what == "removal" else cfg.n_images
-    images = data.select(stratified(data.labels, min(n_images, len(data)), cfg.seed)).to(device)
-    mean, std = (torch.tensor(values, device=device) for values in data.statistics())
-    model = model.to(device)
-    contenders: Sequence[Contender]
-    comparisons: Sequence[Comparison]
-    if cfg.what == "training":
-        comparisons = training.COMPARISONS
-        contenders, notes = training.training_contenders(model, images, config["trainer"], mean, cfg.workers)
-    else:
-        context = Context(colour=mean, patch=cfg.patch, repeats=cfg.repeats, seed=cfg.seed, batch_size=cfg.batch_size)
-        model = model.eval().requires_grad_(False)
-        if cfg.what == "removal":
-            comparisons = removal.COMPARISONS
-            contenders, notes = removal.removal_contenders(
-                model, images.images, images.labels, std, context, cfg.n_patched
-            )
-        else:
-            comparisons = explanation.COMPARISONS
-            contenders, notes = explanation.explanation_contenders(
-                model, images.images.float() / 255, context, cfg.n_patched
-            )
+    images = subject.load().sample(cfg.n_removed if cfg.what == "removal" else cfg.n_images, cfg.seed).to(device)
+    contenders, comparisons, notes = (_trainers if trains else _explainers)(subject, images, cfg, device)
     rundir.start()
     runs = len(contenders) * (cfg.rounds + 1)
     with tqdm(total=runs, desc=f"{cfg.what}", unit="run", delay=2, disable=None, leave=False) as bar:
@@ -70,12 +46,13 @@ def run(cfg: DictConfig) -> int:
         rates = interleave(contenders, cfg.rounds, device, tick, contention=contention)
     speeds, ratios = rate_table(rates), ratio_table(rates, comparisons)
     conditions = (
-        f"{label}, {len(images)} images, {cfg.rounds} rounds in turns, {describe(device)}, torch {torch.__version__}."
+        f"{subject.name} on {subject.data}, {len(images)} images, {cfg.rounds} rounds in turns, {describe(device)}, "
+        f"torch {torch.__version__}."
     )
     rundir.write_text("speed.csv", speeds.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("rounds.csv", rates.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("ratios.csv", ratios.to_csv(index=False, float_format="%.6g"))
-    page = _page(f"Speed of {cfg.what}", conditions, speeds, ratios, notes, contention.share)
+    page = summary_markdown(f"Speed of {cfg.what}", conditions, speeds, ratios, notes, contention.share)
     rundir.write_text("summary.md", page)
     rundir.write("speed.png", png(rates_figure(speeds, f"{cfg.what}: {conditions.split(', torch')[0]}")))
     rundir.finish(describe(device))
@@ -83,50 +60,26 @@ def run(cfg: DictConfig) -> int:
     return 0
 
 
-def _open(cfg: DictConfig, config: dict[Any, Any], split: str) -> tuple[torch.nn.Module, str, ImageSet, RunDir]:
-    """Return the model, what it is in words, the split's images and the run directory."""
-    if names_checkpoint(cfg, "benchmark-speed"):
-        checkpoint = load_checkpoint(cfg.checkpoint)
-        data_config = merge_data(checkpoint, config["data"])
-        name, inputs = checkpoint.model["name"], {"checkpoint": digest(Path(cfg.checkpoint))}
-    else:
-        checkpoint, data_config, name, inputs = None, config["data"], cfg.model.name, {}
-    default = f"{cfg.what}-{data_label(data_config)}-{name}-seed{cfg.seed}"
-    rundir = RunDir(cfg, "benchmark-speed", cfg.name or default, inputs)
-    data = load_data(data_config, split)
-    channels, size = data.images.shape[1], data.images.shape[2]
-    if checkpoint is None:
-        torch.manual_seed(cfg.seed)
-        model = build_model(config["model"], Task(len(data.classes), channels, size, *data.statistics()))
-    else:
-        check_images(checkpoint, data)
-        model = checkpoint.build()
-    return model, f"{name} on {data_label(data_config)}", data, rundir
+Contest = tuple[Sequence[Contender], Sequence[Comparison], list[str]]  # who runs, what is compared, who is absent
 
 
-def _page(
-    title: str, conditions: str, speeds: pd.DataFrame, ratios: pd.DataFrame, notes: list[str], waiting: float | None
-) -> str:
-    """Return ``summary.md``: conditions, the ratios with their limits and verdicts, the contenders' throughput."""
-    parts = [f"# {title}", conditions]
-    parts.append("\n".join(f"- {note}" for note in [*notes, words(waiting)]))
-    lines = ["| ratio of images/s | limit | measured: median [range] | verdict |", "| --- | --- | --- | --- |"]
-    for line in ratios.itertuples():
-        limit = "–" if line.met is None else f"{line.sense} {line.limit:g}"
-        verdict = "–" if line.met is None else "kept" if line.met else "NOT kept"
-        if line.met is not None and waiting is not None and waiting > DISTURBED:
-            verdict = "nothing can be concluded"
-        measured = f"{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]"
-        lines.append(f"| {line.comparison} | {limit} | {measured} | {verdict} |")
-    parts.append("\n".join(lines))
-    lines = ["| | images/s, median [range] |", "| --- | --- |"]
-    for _, row in speeds.iterrows():
-        middle, low, high = (_digits(float(row[name])) for name in ("images_per_second", "low", "high"))
-        lines.append(f"| {row.contender} | {middle} [{low}, {high}] |")
-    parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+def _trainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Contest:
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    model, colour = subject.trainings[0].build().to(device), torch.tensor(subject.task.mean, device=device)
+    contenders, notes = training.training_contenders(model, images, config["trainer"], colour, cfg.workers)
+    return contenders, training.COMPARISONS, notes
 
 
-def _digits(rate: float) -> str:
-    """Write a rate with three digits that count."""
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
+def _explainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Contest:
+    model = subject.frozen().to(device)
+    mean, std = (torch.tensor(values, device=device) for values in (subject.task.mean, subject.task.std))
+    settings = {"patch": cfg.patch, "repeats": cfg.repeats, "seed": cfg.seed, "batch_size": cfg.batch_size}
+    context = Context(colour=mean, **settings)
+    if cfg.what == "removal":
+        contenders, notes = removal.removal_contenders(model, images.images, images.labels, std, context, cfg.n_patched)
+        return contenders, removal.COMPARISONS, notes
+    pixels = images.images.float() / 255
+    context = replace(context, layer=feature_layer(model, cfg.layer, pixels[:1]))
+    contenders, notes = explanation.explanation_contenders(model, pixels, context, cfg.n_patched)
+    return contenders, explanation.COMPARISONS, notes

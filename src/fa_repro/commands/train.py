@@ -4,7 +4,6 @@ import json
 
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from fa_repro.checkpoint import Checkpoint
@@ -12,9 +11,10 @@ from fa_repro.data import load_data, stratified
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model, fit_whitening
-from fa_repro.plotting import figure, png
+from fa_repro.plotting import png
 from fa_repro.rundir import RunDir, default_name
 from fa_repro.training import HISTORY, Trainer, World, count_macs, evaluate, joined
+from fa_repro.training.figures import curves_figure
 
 RESUME = ".resume.pt"  # weights and optimiser after the last whole epoch; removed when the run is done
 
@@ -111,7 +111,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     rundir.write("checkpoint.pt", checkpoint.save)
     rundir.write_text("history.csv", history.to_csv(index=False))
     rundir.write_text("metrics.json", json.dumps(metrics, indent=1) + "\n")
-    rundir.write("curves.png", png(_curves(history, score.top1)))
+    rundir.write("curves.png", png(curves_figure(history, score.top1)))
     rundir.finish(describe(device), seconds=seconds)
     resume.unlink(missing_ok=True)
     print(
@@ -123,17 +123,3 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
 
 def _history(trainer: Trainer) -> pd.DataFrame:
     return pd.DataFrame(trainer.history, columns=list(HISTORY))
-
-
-def _curves(history: pd.DataFrame, test_top1: float) -> Figure:
-    fig, ((loss, top1),) = figure(1, 2, (3.6, 2.8))
-    loss.plot(history.epoch, history.train_loss, "o-", ms=3, label="training (augmented)")
-    loss.set(xlabel="epoch", ylabel="cross-entropy [nat]")
-    if history.val_top1.notna().any():
-        loss.plot(history.epoch, history.val_loss, "s-", ms=3, label="validation")
-        top1.plot(history.epoch, 100 * history.val_top1.astype(float), "s-", ms=3, color="C1", label="validation")
-    top1.axhline(100 * test_top1, ls="--", color="0.4", label=f"test, last epoch: {100 * test_top1:.1f} %")
-    top1.set(xlabel="epoch", ylabel="top-1 [%]")
-    loss.legend()
-    top1.legend(loc="lower right")
-    return fig

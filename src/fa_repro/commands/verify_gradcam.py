@@ -3,25 +3,21 @@
 from copy import deepcopy
 from importlib.util import find_spec
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from fa_repro.checkpoint import check_classes, load_checkpoint, merge_data
-from fa_repro.data import load_data, stratified
 from fa_repro.device import choose_device, describe
-from fa_repro.errors import InputError
-from fa_repro.models import FeatureAlignCNN, Task, build_model
+from fa_repro.models import FeatureAlignCNN
 from fa_repro.models.fa_cnn import FeatureAlignBackbone
 from fa_repro.plotting import png
 from fa_repro.proofs import decomposition, identity, morphing
 from fa_repro.proofs.figures import identity_figure, morphing_figure
-from fa_repro.rundir import RunDir, data_label, default_name, digest
-from fa_repro.subject import names_checkpoint
+from fa_repro.rundir import RunDir
+from fa_repro.subject import open_subject
 
 ROWS = 5  # images in identity.png
 CLASSES = 4  # classes in morphing.png
@@ -35,12 +31,14 @@ def run(cfg: DictConfig) -> int:
 
     """
     device = choose_device(cfg.device)
-    model, name, images, labels, classes, rundir = _open(cfg)
+    subject = open_subject(cfg, "verify-gradcam", own=True)
+    rundir = RunDir(cfg, "verify-gradcam", subject.run_name, subject.inputs)
     if rundir.finished:
         return rundir.exit_code()
+    chosen = subject.load().sample(cfg.n_images, cfg.seed)
+    name, classes, labels = subject.name, subject.classes, chosen.labels
     # Gradients of the maps are wanted, those of the weights are not.
-    model = model.eval().requires_grad_(False).to(device)
-    images = images.to(device)
+    model, images = subject.frozen().to(device), chosen.images.to(device).double() / 255
 
     used = [r for r in identity.REFERENCES if r != "captum" or find_spec("captum")]
     if "captum" not in used:
@@ -106,37 +104,6 @@ def _worst(lines: list[dict[str, Any]]) -> str:
     return "largest relative error " + ", ".join(
         f"{words(error)} in {dtype} (limit {limits[dtype]:.1e})" for dtype, error in by_dtype.items()
     )
-
-
-def _open(cfg: DictConfig) -> tuple[nn.Module, str, Tensor, Tensor, tuple[str, ...], RunDir]:
-    """Return model, its name, images (N,C,H,W) float64 in [0,1], labels (N,), class names and the run directory."""
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    if names_checkpoint(cfg, "verify-gradcam"):
-        checkpoint = load_checkpoint(cfg.checkpoint)
-        data_config = merge_data(checkpoint, config["data"])
-        name = checkpoint.model["name"]
-        rundir_name = cfg.name or f"{data_label(data_config)}-{name}-seed{checkpoint.seed}"
-        rundir = RunDir(cfg, "verify-gradcam", rundir_name, {"checkpoint": digest(Path(cfg.checkpoint))})
-        model, task = checkpoint.build(), Task(**checkpoint.task)
-    else:
-        data_config, name = config["data"], cfg.model.name
-        rundir = RunDir(cfg, "verify-gradcam", cfg.name or default_name(cfg))
-        train = load_data(data_config, "train")
-        task = Task(len(train.classes), train.images.shape[1], train.images.shape[2], *train.statistics())
-        torch.manual_seed(cfg.seed)
-        model = build_model(config["model"], task)
-    test = load_data(data_config, "test")
-    channels, size = test.images.shape[1], test.images.shape[2]
-    if (channels, len(test.classes)) != (task.in_channels, task.n_classes) or size % model.down_sampling:  # type: ignore[operator]
-        raise InputError(
-            f"the model takes {task.in_channels} channels and tells {task.n_classes} classes apart, the data set has "
-            f"{channels} channels, {size} pixels and {len(test.classes)} classes. Give the data set it was trained on."
-        )
-    if cfg.checkpoint is not None:
-        check_classes(checkpoint.classes, test.classes)
-    chosen = test.select(stratified(test.labels, min(cfg.n_images, len(test)), cfg.seed))
-    return model, name, chosen.images.double() / 255, chosen.labels, test.classes, rundir
 
 
 def _draw(

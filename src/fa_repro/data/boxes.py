@@ -6,7 +6,9 @@ without its ending) and the box: ``x0,y0,x1,y1`` in pixels of the file, the last
 may have several boxes: its mask is their union.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,14 @@ from fa_repro.errors import InputError
 NAME = "boxes.csv"
 _PIXELS, _SHARES = ["x0", "y0", "x1", "y1"], ["fx0", "fy0", "fx1", "fy1"]
 _CHUNK = 1000  # boxes drawn at once
+
+
+def table_of(config: Mapping[str, Any]) -> Path | None:
+    """Return the table beside the image folder that ``config`` (a resolved ``configs/data/*.yaml``) names, or None."""
+    if config["name"] != "image_folder" or config["root"] is None:
+        return None
+    table = Path(config["root"]) / NAME
+    return table if table.is_file() else None
 
 
 def box_masks(table: Path, folder: Path, files: list[tuple[str, int]], size: int, resized: bool) -> Tensor:

@@ -99,8 +99,8 @@ def _image_folder(config: Mapping[str, Any], split: str, truth: bool) -> ImageSe
         return {"images": images, "labels": labels}
 
     made = cached(cache_folder(config["cache"]), key, decode)
-    masks, table = None, root / boxes.NAME
-    if truth and table.exists():
+    masks, table = None, boxes.table_of(config)
+    if truth and table is not None:
         size = made["images"].shape[2]
         masks = boxes.box_masks(table, folder, files, size, resized=config["image_size"] is not None)
     return ImageSet(made["images"], made["labels"], torch.arange(len(files)), classes, masks)

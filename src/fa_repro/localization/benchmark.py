@@ -1,7 +1,6 @@
 """Localization for one model: every method's maps on every image or mosaic, scored by every measure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from fa_repro.attribution.batches import batches
 from fa_repro.attribution.targets import choose_targets
 from fa_repro.localization.energy import energy
 from fa_repro.localization.grid import cell_shares
+from fa_repro.localization.mosaics import by_mosaics
 from fa_repro.localization.pointing_game import pointing_game
 from fa_repro.localization.scores import Scores
 
@@ -66,9 +66,9 @@ def measure_truth(
         "energy": energy,
     }
     scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
-    targets = []
+    explained = choose_targets(model, images, labels, target, context.batch_size)
     for rows, batch, there in batches(images, context):
-        truth, chosen = masks[rows], choose_targets(model, batch, labels[rows], target)
+        truth, chosen = masks[rows], explained[rows]
         by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
         for method in methods:
             maps = METHODS[method](model, batch, chosen, there)
@@ -77,9 +77,7 @@ def measure_truth(
             tick(len(rows))
         for measure in measures:
             scores[measure].append(by_method[measure])
-        targets.append(chosen)
-    explained = torch.cat(targets)[:, None]
-    return [_gather(measure, methods, scores[measure], explained) for measure in measures]
+    return [_gather(measure, methods, scores[measure], explained[:, None]) for measure in measures]
 
 
 def measure_grid(
@@ -107,9 +105,8 @@ def measure_grid(
         N mosaics with T = grid * grid.
 
     """
-    at_once = max(1, context.batch_size // grid**2)
     scores = []
-    for rows, batch, there in batches(mosaics, replace(context, batch_size=at_once)):
+    for rows, batch, there in batches(mosaics, by_mosaics(context, grid)):
         chosen, by_method = classes[rows], []
         for method in methods:
             by_method.append(cell_shares(explain_classes(method, model, batch, chosen, there), grid))

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from fa_repro.localization.scores import Scores, says_nothing
+from fa_repro.attribution.degenerate import is_degenerate
+from fa_repro.localization.scores import Scores
 
 
 def energy(maps: Tensor, truth: Tensor) -> Scores:
@@ -22,6 +23,6 @@ def energy(maps: Tensor, truth: Tensor) -> Scores:
     positive = maps.double().clamp_min(0).flatten(1)
     inside = truth.flatten(1)
     total = positive.sum(1)
-    degenerate = says_nothing(maps) | ~(total > 0)
+    degenerate = is_degenerate(maps) | ~(total > 0)
     chance = inside.double().mean(1)
     return Scores(torch.where(degenerate, chance, (positive * inside).sum(1) / total), chance, degenerate)

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fa_repro.localization.scores import Scores, says_nothing
+from fa_repro.attribution.degenerate import is_degenerate
+from fa_repro.localization.scores import Scores
 
 
 def pointing_game(maps: Tensor, truth: Tensor, tolerance: int = 0) -> Scores:
@@ -26,7 +27,7 @@ def pointing_game(maps: Tensor, truth: Tensor, tolerance: int = 0) -> Scores:
     flat = maps.flatten(1)
     maxima = flat == flat.amax(1, keepdim=True)
     value = (maxima & hits).sum(1).double() / maxima.sum(1)
-    degenerate = says_nothing(maps)
+    degenerate = is_degenerate(maps)
     return Scores(torch.where(degenerate, chance, value), chance, degenerate)
 
 

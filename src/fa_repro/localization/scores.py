@@ -1,4 +1,4 @@
-"""What every measure returns, and which maps say nothing."""
+"""What every measure returns."""
 
 from typing import NamedTuple
 
@@ -19,9 +19,3 @@ class Scores(NamedTuple):
     value: Tensor
     chance: Tensor
     degenerate: Tensor
-
-
-def says_nothing(maps: Tensor) -> Tensor:
-    """Return which maps (...,H,W) are constant or hold a value that is no finite number, (...) bool."""
-    flat = maps.flatten(-2)
-    return (flat.amax(-1) == flat.amin(-1)) | ~flat.isfinite().all(-1)

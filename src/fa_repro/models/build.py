@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from fa_repro.errors import InputError
-from fa_repro.models.external import is_external
+from fa_repro.models.external import refuse_external
 from fa_repro.models.fa_cnn import FeatureAlignCNN, LinearHeadCNN
 from fa_repro.models.resnet18 import ResNet18
 from fa_repro.models.resnet_small import ResNetSmall
@@ -33,11 +33,7 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
     if task.n_classes < 2:
         raise InputError(f"the data set has {task.n_classes} class; a classifier needs 2 or more.")
     name = config["name"]
-    if is_external(config):
-        raise InputError(
-            "model=torchvision and model=factory are for benchmark-removal and benchmark-sanity: "
-            "they are not trained or proved anything about here."
-        )
+    refuse_external(config)
     if name.startswith("fa_cnn"):
         model = _feature_align(config, task)
     elif name == "resnet_small":

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from fa_repro.errors import InputError, did_you_mean
+from fa_repro.errors import InputError, did_you_mean, first_line
 from fa_repro.models.normalization import Normalize
 from fa_repro.saved import read_saved
 
@@ -43,6 +43,20 @@ class TorchvisionNet(nn.Module):
 def is_external(config: Mapping[str, Any]) -> bool:
     """Return whether a resolved ``configs/model/*.yaml`` is one of ``torchvision`` or ``factory``."""
     return "weights" in config
+
+
+def refuse_external(config: Mapping[str, Any]) -> None:
+    """Refuse a network that is not ours.
+
+    Raises:
+        InputError: ``config``, a resolved ``configs/model/*.yaml``, names one.
+
+    """
+    if is_external(config):
+        raise InputError(
+            "model=torchvision and model=factory are for benchmark-removal, benchmark-localization, benchmark-sanity "
+            "and benchmark-speed (what=explanation or removal): nothing is trained or proved about them here."
+        )
 
 
 def build_external(config: Mapping[str, Any], n_classes: int, seed: int) -> nn.Module:
@@ -88,7 +102,7 @@ def _module(word: str) -> tuple[Any, str]:
     try:
         return importlib.import_module(place), function
     except Exception as error:  # whatever the user's own module raises
-        raise InputError(f"model.factory={word}: {place} can't be imported ({_first_line(error)}).") from None
+        raise InputError(f"model.factory={word}: {place} can't be imported ({first_line(error)}).") from None
     finally:
         sys.path.remove(here)
 
@@ -118,7 +132,7 @@ def call_factory(word: str) -> nn.Module:
     try:
         made = factory()
     except Exception as error:  # whatever the user's own function raises
-        raise InputError(f"model.factory={word}: the function failed ({_first_line(error)}).") from None
+        raise InputError(f"model.factory={word}: the function failed ({first_line(error)}).") from None
     if not isinstance(made, nn.Module):
         raise InputError(f"model.factory={word}: must return a torch.nn.Module, not {type(made).__name__}.")
     return made
@@ -148,10 +162,6 @@ def _shortened(error: Exception) -> str:
     return first if len(first) <= 160 else first[:157] + "..."
 
 
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
 def probe(model: nn.Module, images: Tensor, n_classes: int, name: str) -> None:
     """Refuse a network that can't classify the images.
 
@@ -169,8 +179,10 @@ def probe(model: nn.Module, images: Tensor, n_classes: int, name: str) -> None:
     try:
         with torch.inference_mode():
             logits = model(images)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # whatever the user's own network raises
-        raise InputError(f"model {name} can't take images of {shape} ({_first_line(error)}).") from None
+        raise InputError(f"model {name} can't take images of {shape} ({first_line(error)}).") from None
     if not isinstance(logits, Tensor) or logits.shape != (1, n_classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(

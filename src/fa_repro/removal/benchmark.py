@@ -18,11 +18,12 @@ from torch import Tensor, nn
 
 from fa_repro.attribution import METHODS, PATCHWISE, Context
 from fa_repro.attribution.batches import take
+from fa_repro.attribution.degenerate import is_degenerate
 from fa_repro.attribution.targets import targets_of
 from fa_repro.progress import Keep, Part
 from fa_repro.removal.curves import Ends, Readings, read_ends, removal_readings, removed_counts
 from fa_repro.removal.imputation import Impute, imputer
-from fa_repro.removal.ranking import degenerate, rank_squares, square_means, tie_break
+from fa_repro.removal.ranking import rank_squares, square_means, tie_break
 from fa_repro.removal.reader import Reader
 
 
@@ -109,7 +110,7 @@ def measure(
         std: (C,) likewise.
         context: settings of the methods; pool and rows are filled in here.
         tick: told how many images have been read.
-        reader: of the model; None: one in fp32. Maps are made in fp32 in any case.
+        reader: of the model; None: one in fp32. Targets and maps are fp32's in any case.
         keep: of `fa_repro.progress.Progress`; parts that it has are not measured again.
 
     Returns:
@@ -131,7 +132,9 @@ def measure(
     def shared(b: int) -> _Shared:
         rows, batch, there = take(images, places[b], context)
         logits = reads(batch)
-        chosen = targets_of(logits.argmax(1), labels[rows], target)
+        # What is explained is the model's own prediction: in bf16 the readings are rounded, never the targets.
+        exact = logits if reads.precision == torch.float32 or target != "predicted" else in_fp32(batch)
+        chosen = targets_of(exact.argmax(1), labels[rows], target)
         imputes = [imputer(batch, kind, mean, std, places[b], n, context.seed) for kind in imputations]
         ends = read_ends(reads, batch, imputes, chosen, logits)
         tick(len(batch) * (1 + len(imputes)))
@@ -148,7 +151,7 @@ def measure(
         ranks = [rank_squares(maps, order, ties, unit) for order in orders]
         read = removal_readings(reads, batch, imputes, chosen, ranks, counts, tick, ends)  # by imputation and order
         found = {f: torch.stack([torch.stack([getattr(r, f) for r in one]) for one in read]) for f in Readings._fields}
-        of_maps = {"degenerate": degenerate(maps), "seconds": torch.tensor(seconds, dtype=torch.float64)}
+        of_maps = {"degenerate": is_degenerate(maps), "seconds": torch.tensor(seconds, dtype=torch.float64)}
         part = {**found, "targets": chosen, **of_maps}
         if reads.precision != torch.float32 and b == 0 and method == methods[0]:
             exact = removal_readings(in_fp32, batch, imputes, chosen, ranks, counts)

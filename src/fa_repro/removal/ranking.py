@@ -56,9 +56,3 @@ def rank_squares(means: Tensor, order: str, ties: Tensor, side: int) -> Tensor:
     """
     ranks = rank_pixels(means, order, ties) * side**2
     return ranks.repeat_interleave(side, 1).repeat_interleave(side, 2)
-
-
-def degenerate(maps: Tensor) -> Tensor:
-    """Return which maps (N,H,W) order nothing, (N,) bool: constant, or with a value that is no number."""
-    flat = maps.flatten(1)
-    return (flat.amax(1) == flat.amin(1)) | ~flat.isfinite().all(1)

@@ -44,6 +44,9 @@ def measure(
         context: settings of the methods; pool and rows are filled in here.
         tick: told how many maps have been made.
 
+    Raises:
+        InputError: the model can't be copied.
+
     """
 
     def explain(network: nn.Module, method: str) -> Tensor:
@@ -53,10 +56,11 @@ def measure(
             tick(len(rows))
         return torch.cat(maps)
 
+    randomised = cascade(model, list(order), context.seed)  # first of all, as a model that can't be copied is refused
     intact = {method: explain(model, method) for method in methods}
     by_depth = [torch.stack([spearman(maps, maps) for maps in intact.values()])]
     names = [INTACT]
-    for name, network in cascade(model, list(order), context.seed):
+    for name, network in randomised:
         by_depth.append(torch.stack([spearman(intact[method], explain(network, method)) for method in methods]))
         names.append(name)
     return Cascade(tuple(methods), tuple(names), torch.stack(by_depth, dim=1).cpu().numpy())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from fa_repro.errors import InputError, first_line
 from fa_repro.models.order import run_order
 
 _LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -99,12 +100,30 @@ def cascade(model: nn.Module, order: list[Layer], seed: int) -> Iterator[tuple[s
         order: of `layers`.
         seed: of the new weights.
 
-    Yields:
-        The layer's name and a network of its own, in eval mode without gradients of the weights, on the model's device.
+    Returns:
+        Layer by layer its name and a network of its own, in eval mode without gradients of the weights, on the model's
+        device.
+
+    Raises:
+        InputError: the model can't be copied.
 
     """
     place = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    network = deepcopy(model).cpu()
+    try:
+        network = deepcopy(model).cpu()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever the user's own module raises
+        raise InputError(
+            f"what is randomised is a copy of the model, and it can't be copied ({first_line(error)})."
+        ) from None
+    return _randomise(network, order, seed, place)
+
+
+def _randomise(
+    network: nn.Module, order: list[Layer], seed: int, place: torch.device
+) -> Iterator[tuple[str, nn.Module]]:
+    """Yield what `cascade` returns; ``network``, on the CPU, is changed."""
     state = torch.Generator().manual_seed(seed).get_state()
     for layer in order:
         with torch.random.fork_rng(devices=[]):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fa_repro.removal.ranking import degenerate
+from fa_repro.attribution.degenerate import is_degenerate
 
 
 def average_ranks(values: Tensor) -> Tensor:
@@ -25,4 +25,4 @@ def spearman(one: Tensor, other: Tensor) -> Tensor:
     middle = (one[0].numel() - 1) / 2  # the mean rank, whatever the ties
     a, b = (average_ranks(maps.flatten(1)) - middle for maps in (one, other))
     correlation = (a * b).sum(1) / ((a**2).sum(1) * (b**2).sum(1)).sqrt()
-    return correlation.masked_fill(degenerate(one) | degenerate(other), torch.nan)
+    return correlation.masked_fill(is_degenerate(one) | is_degenerate(other), torch.nan)

@@ -6,9 +6,13 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution import Context, grad_cam, occlusion, permutation
+from fa_repro.attribution import Context, grad_cam, left_out, occlusion, permutation
+from fa_repro.attribution.baseline import baseline
+from fa_repro.attribution.grad_cam import explained_layer
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.attribution.patches import patch_numbers
+from fa_repro.attribution.targets import predict
+from fa_repro.errors import first_line
 from fa_repro.models import FeatureAlignCNN
 from fa_repro.speed.timing import Comparison, Contender
 
@@ -36,9 +40,7 @@ def explanation_contenders(
         few: images for the methods that make a forward pass for every patch.
 
     """
-    with torch.inference_mode():
-        targets = torch.cat([model(part).argmax(1) for part in images.split(context.batch_size)])
-    targets = targets.clone()
+    targets = predict(model, images, context.batch_size).argmax(1)
     batches = list(zip(images.split(context.batch_size), targets.split(context.batch_size), strict=True))
 
     def every(name: str, work: Callable[[Tensor, Tensor], object]) -> Contender:
@@ -57,46 +59,77 @@ def explanation_contenders(
         return Contender(name, run)
 
     @torch.inference_mode()
-    def predict(part: Tensor, _: Tensor) -> object:
+    def prediction(part: Tensor, _: Tensor) -> object:
         return model(part).argmax(1)
 
-    contenders = [every(PREDICTION, predict)]
+    contenders = [every(PREDICTION, prediction)]
     notes = []
     if isinstance(model, FeatureAlignCNN):
         contenders += [
             every("prediction + feature_map", lambda part, _: predict_with_feature_map(model, part)),
             every("prediction + depth_map", lambda part, _: predict_with_depth_map(model, part)),
         ]
+    if reason := left_out("grad_cam", model, context.layer):
+        notes.append(reason)
+    else:
+        contenders.append(every("grad_cam", lambda part, chosen: grad_cam(model, part, chosen, context)))
+        works, failed = _other_grad_cams(model, explained_layer(model, context.layer), images[:1], targets[:1])
+        contenders += [every(name, work) for name, work in works.items()]
+        notes += failed
     contenders += [
-        every("grad_cam", lambda part, chosen: grad_cam(model, part, chosen, context)),
         some("occlusion", lambda part, chosen: occlusion(model, part, chosen, context)),
         some("permutation", lambda part, chosen: permutation(model, part, chosen, context)),
     ]
     if find_spec("captum"):
-        contenders += _captum(model, images, context, every, some)
+        contenders += [some(name, work) for name, work in captum_on_patches(model, images, context).items()]
     else:
         notes.append("captum is not installed, so it was not measured (pip install 'fa-repro[oracles]').")
-    if find_spec("pytorch_grad_cam"):
-        contenders.append(every("pytorch-grad-cam GradCAM", _pytorch_grad_cam(model)))
-    else:
+    if not find_spec("pytorch_grad_cam"):
         notes.append("pytorch-grad-cam is not installed, so it was not measured (pip install 'fa-repro[peers]').")
     return contenders, notes
 
 
 Work = Callable[[Tensor, Tensor], object]
-Make = Callable[[str, Work], Contender]
 
 
-def _captum(model: nn.Module, images: Tensor, context: Context, every: Make, some: Make) -> list[Contender]:
+def _other_grad_cams(
+    model: nn.Module, layer: nn.Module, image: Tensor, target: Tensor
+) -> tuple[dict[str, Work], list[str]]:
+    """Return the installed libraries' Grad-CAM of ``layer``, and notes on those that can't do this network.
+
+    Args:
+        model: in eval mode.
+        layer: whose output is explained.
+        image: (1,C,H,W) in [0,1], which each has to explain.
+        target: (1,).
+
+    """
+    works: dict[str, Work] = {}
+    notes = []
+    makers = {
+        "captum LayerGradCam": ("captum", _captum_grad_cam),
+        "pytorch-grad-cam GradCAM": ("pytorch_grad_cam", _pytorch_grad_cam),
+    }
+    for name, (package, make) in makers.items():
+        if not find_spec(package):
+            continue
+        try:
+            work = make(model, layer)
+            work(image, target)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # their hooks can't do with all that ours can, a change in place for one
+            notes.append(f"{name} was not measured: it fails on this network ({first_line(error)}).")
+        else:
+            works[name] = work
+    return works, notes
+
+
+def _captum_grad_cam(model: nn.Module, layer: nn.Module) -> Work:
     from captum.attr import LayerGradCam
 
-    cam = LayerGradCam(model, model.last_feature_layer)
-
-    def grad_cam_of(part: Tensor, chosen: Tensor) -> object:
-        return cam.attribute(part, target=chosen, relu_attributions=False)
-
-    patchwise = captum_on_patches(model, images, context)
-    return [every("captum LayerGradCam", grad_cam_of), *(some(name, work) for name, work in patchwise.items())]
+    cam = LayerGradCam(model, layer)
+    return lambda part, chosen: cam.attribute(part, target=chosen, relu_attributions=False)
 
 
 def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dict[str, Work]:
@@ -113,8 +146,6 @@ def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dic
     channels, height, width = images.shape[1:]
     patch = context.patch
     number = patch_numbers((height, width), patch, images.device)
-    colour = context.colour if context.colour is not None else images.new_zeros(channels)
-    baseline = colour.to(images).view(1, -1, 1, 1).expand(1, *images.shape[1:])
     occluding, permuting = Occlusion(model), FeaturePermutation(model)
 
     def at_once(part: Tensor) -> int:
@@ -127,7 +158,7 @@ def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dic
             part,
             sliding_window_shapes=(channels, patch, patch),
             strides=(channels, patch, patch),
-            baselines=baseline.expand_as(part),
+            baselines=baseline(part, context).expand_as(part),
             target=chosen,
             perturbations_per_eval=at_once(part),
         )
@@ -143,11 +174,11 @@ def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dic
     return {"captum Occlusion": occlude, "captum FeaturePermutation": permute}
 
 
-def _pytorch_grad_cam(model: nn.Module) -> Work:
+def _pytorch_grad_cam(model: nn.Module, layer: nn.Module) -> Work:
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    cam = GradCAM(model=model, target_layers=[model.last_feature_layer])
+    cam = GradCAM(model=model, target_layers=[layer])
 
     def explain(part: Tensor, chosen: Tensor) -> object:
         # It calls backward, which needs something with a gradient: the images, where the weights have none.

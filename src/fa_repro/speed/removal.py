@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution import Context, occlusion, permutation
+from fa_repro.attribution.targets import predict
 from fa_repro.data.image_set import resize
 from fa_repro.removal import measure
 from fa_repro.removal.noisy_linear import fill_linearly
@@ -100,9 +101,7 @@ def removal_contenders(
         return Contender(f"removal, {imputation}", run)
 
     patched = whole[:few]
-    with torch.inference_mode():
-        targets = torch.cat([model(part).argmax(1) for part in patched.split(context.batch_size)])
-    targets = targets.clone()
+    targets = predict(model, patched, context.batch_size).argmax(1)
 
     def explain(name: str, work: Any, network: nn.Module) -> Contender:
         def run() -> int:
