@@ -199,8 +199,9 @@ def _lines(table, column):
 
 def test_curves_table_by_hand(bootstrap):
     table = curves_table(_measured(), bootstrap)
-    figure = ["target_probability", "target_probability_low", "target_probability_high"]
-    assert list(table.columns) == ["method", "order", "imputation", "fraction", *figure, "kept", "accuracy", "n"]
+    names = ("target_probability", "kept", "accuracy")
+    figures = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    assert list(table.columns) == ["method", "order", "imputation", "fraction", *figures, "n"]
     assert len(table) == 3 * 2 * 3 and set(table.imputation) == {"mean"} and set(table.n) == {2}
     part = table[(table.method == "feature_map") & (table.order == "morf")]
     assert part.fraction.tolist() == [0, 0.5, 1]
@@ -208,6 +209,8 @@ def test_curves_table_by_hand(bootstrap):
     assert part.target_probability_low.tolist() == pytest.approx([0.8, 0.2, 0.0], abs=1e-12)
     assert part.target_probability_high.tolist() == pytest.approx([1.0, 0.4, 0.2], abs=1e-12)
     assert part.kept.tolist() == [1, 0.5, 0]
+    assert part.kept_low.tolist() == [1, 0, 0] and part.kept_high.tolist() == [1, 1, 0]
+    assert part.accuracy_low.tolist() == [0, 0, 0] and part.accuracy_high.tolist() == [1, 0, 0]
     assert part.accuracy.tolist() == [0.5, 0, 0]
     other = table[(table.method == "feature_map") & (table.order == "lerf")]
     assert other.target_probability.tolist() == pytest.approx([0.9, 0.85, 0.1], abs=1e-12)
@@ -264,8 +267,16 @@ def test_difference_table_by_hand(bootstrap):
     assert table.minus_reference_high.tolist() == pytest.approx([0, 0.1, -0.2], abs=1e-12)
     assert list(table.columns[:2]) == ["method", "imputation"] and set(table.imputation) == {"mean"}
     assert table.won.tolist()[1:] == [0.5, 0.0] and np.isnan(table.won[0])
+    assert table.won_low.tolist()[1:] == [0, 0] and table.won_high.tolist()[1:] == [1, 0]
+    assert table.minus_random.tolist() == pytest.approx([0.275, 0.2, 0], abs=1e-12)
+    assert table.minus_random_low.tolist() == pytest.approx([0.2, 0.1, 0], abs=1e-12)
     assert table.share_of_occlusion.tolist() == pytest.approx([1.375, 1.0, 0.0], abs=1e-12)
     assert table.control.tolist() == [False, False, True]
+
+
+def test_a_map_that_orders_alike_wins_half(bootstrap):
+    same = np.stack([PROBABILITY[0], PROBABILITY[0] + 1e-9 * np.arange(3)[:, None], PROBABILITY[2]])
+    assert difference_table(_measured(probability=same), bootstrap).won.tolist()[1:] == [0.5, 0.0]
 
 
 def test_difference_table_does_not_care_which_order_comes_first(bootstrap):
@@ -314,8 +325,23 @@ def test_a_control_that_is_not_beaten_in_the_difference_is_named(bootstrap):
     probability[2, 1, 1] = 0.95  # random, LeRF: area 0.725, so 0.225 more than MoRF: above occlusion's 0.2
     measured = _measured(probability=probability)
     found = warnings(summary_table(measured, bootstrap), difference_table(measured, bootstrap))
-    assert len(found) == 1
-    assert "`random` is not beaten in LeRF - MoRF by `occlusion`." in found[0]
+    # On one of two images either of them is behind, so no difference is beyond its interval.
+    assert "The control `random` is not beaten in LeRF - MoRF" in found[0]
+    assert found[0].endswith("by `feature_map`, `occlusion`.")
+    assert found[1] == "The control `random` is ahead in other columns too: LeRF area (`feature_map`, `occlusion`)."
+    assert len(found) == 2
+
+
+def test_a_control_that_is_ahead_in_a_column_is_named_with_the_column(bootstrap):
+    measured = _measured()
+    summary, differences = summary_table(measured, bootstrap), difference_table(measured, bootstrap)
+    control = (summary.method == "random") & (summary.order == "morf")
+    summary.loc[control, ["auc_kept", "flip_percent_mean"]] = 0.55, 50
+    summary.loc[summary.method == "feature_map", "auc_kept"] = 0.6
+    assert warnings(summary, differences) == [
+        "The control `random` is ahead in other columns too: MoRF area of images kept (`feature_map`, `occlusion`); "
+        "MoRF flip (`feature_map`, `occlusion`)."
+    ]
 
 
 def test_degenerate_maps_are_named_once_for_each_method(bootstrap):
@@ -334,7 +360,9 @@ def test_the_page_shows_conditions_notes_and_both_tables(bootstrap):
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) == 3 + 6
     assert rows[0][:2] == ["| `feature_map`", "0.275 [0.200, 0.350]"] and rows[0][2:4] == ["–", "–"]
-    assert rows[1][2:4] == ["-0.075 [-0.250, 0.100]", "50 %"] and rows[1][4].startswith("1.00 [1.00, 1.00]")
+    assert rows[1][2:4] == ["-0.075 [-0.250, 0.100]", "0.50 [0.00, 1.00]"] and rows[1][4].startswith(
+        "1.00 [1.00, 1.00]"
+    )
     assert rows[2][0] == "| `random` (control)"
     assert rows[3][:4] == ["| `feature_map`", "morf", "0.400 [0.350, 0.450]", "0.500 [0.250, 0.750]"]
     assert {len(row) for row in rows[:3]} == {5} and {len(row) for row in rows[3:]} == {8}
