@@ -15,8 +15,9 @@ from tiny import RESNET
 METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
 FA_CNN = tiny.FA_CNN | {"maps_per_class": 2, "unshuffle": 2}
 QUICK = ["n_images=6", "fractions=[0,0.25,0.5,0.75,1]", "bootstrap=100", "repeats=1", "device=cpu"]
-CURVES = "method,order,imputation,fraction,target_probability,target_probability_low,target_probability_high,kept,"
-CURVES += "accuracy,n"
+CURVES = ["method", "order", "imputation", "fraction"]
+CURVES += [f"{name}{end}" for name in ("target_probability", "kept", "accuracy") for end in ("", "_low", "_high")]
+CURVES = ",".join([*CURVES, "n"])
 PER_IMAGE = "image,method,order,imputation,fraction,target,target_probability,target_logit,kept,correct"
 
 

@@ -65,8 +65,9 @@ def _lines(table, column):
 
 def test_curves_table_by_hand(bootstrap):
     table = curves_table(_measured(), bootstrap)
-    figure = ["target_probability", "target_probability_low", "target_probability_high"]
-    assert list(table.columns) == ["method", "order", "imputation", "fraction", *figure, "kept", "accuracy", "n"]
+    names = ("target_probability", "kept", "accuracy")
+    figures = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    assert list(table.columns) == ["method", "order", "imputation", "fraction", *figures, "n"]
     assert len(table) == 3 * 2 * 3 and set(table.imputation) == {"mean"} and set(table.n) == {2}
     part = table[(table.method == "feature_map") & (table.order == "morf")]
     assert part.fraction.tolist() == [0, 0.5, 1]
@@ -74,7 +75,9 @@ def test_curves_table_by_hand(bootstrap):
     assert part.target_probability_low.tolist() == pytest.approx([0.8, 0.2, 0.0], abs=1e-12)
     assert part.target_probability_high.tolist() == pytest.approx([1.0, 0.4, 0.2], abs=1e-12)
     assert part.kept.tolist() == [1, 0.5, 0]
+    assert part.kept_low.tolist() == [1, 0, 0] and part.kept_high.tolist() == [1, 1, 0]
     assert part.accuracy.tolist() == [0.5, 0, 0]
+    assert part.accuracy_low.tolist() == [0, 0, 0] and part.accuracy_high.tolist() == [1, 0, 0]
     other = table[(table.method == "feature_map") & (table.order == "lerf")]
     assert other.target_probability.tolist() == pytest.approx([0.9, 0.85, 0.1], abs=1e-12)
     assert other.kept.tolist() == [1, 1, 0] and other.accuracy.tolist() == [0.5, 0.5, 0.5]
@@ -113,8 +116,19 @@ def test_difference_table_by_hand(bootstrap):
     assert table.minus_reference_high.tolist() == pytest.approx([0, 0.1, -0.2], abs=1e-12)
     assert list(table.columns[:2]) == ["method", "imputation"] and set(table.imputation) == {"mean"}
     assert table.won.tolist()[1:] == [0.5, 0.0] and np.isnan(table.won[0])
+    assert table.won_low.tolist()[1:] == [0, 0] and table.won_high.tolist()[1:] == [1, 0]
+    assert table.minus_random.tolist() == pytest.approx([0.275, 0.2, 0], abs=1e-12)
+    assert table.minus_random_low.tolist() == pytest.approx([0.2, 0.1, 0], abs=1e-12)
     assert table.share_of_occlusion.tolist() == pytest.approx([1.375, 1.0, 0.0], abs=1e-12)
     assert table.control.tolist() == [False, False, True]
+
+
+def test_a_map_that_orders_alike_wins_half(bootstrap):
+    same = PROBABILITY.copy()
+    same[1] = same[0] + 1e-9  # the same curves, but for rounding
+    table = difference_table(_measured(probability=same), bootstrap).set_index("method")
+    assert table.won["occlusion"] == table.won_low["occlusion"] == table.won_high["occlusion"] == 0.5
+    assert table.won["random"] == 0
 
 
 def test_difference_table_does_not_care_which_order_comes_first(bootstrap):
@@ -137,7 +151,7 @@ def test_no_difference_table_without_both_orders(bootstrap):
         part = _measured(orders=(order,), probability=PROBABILITY[:, o : o + 1], prediction=PREDICTION[:, o : o + 1])
         assert difference_table(part, bootstrap) is None
         summary = summary_table(part, bootstrap)
-        assert len(summary) == 3 and warnings(summary, None) == []
+        assert len(summary) == 3 and not any("LeRF - MoRF, beyond" in line for line in warnings(summary, None))
 
 
 def test_what_removal_at_random_costs_by_hand():
@@ -204,36 +218,64 @@ def test_the_figure_has_a_row_of_panels_for_each_imputation(bootstrap):
 # Warnings
 
 
-def test_a_clean_table_warns_of_nothing(bootstrap):
-    measured = _measured()
-    assert warnings(summary_table(measured, bootstrap), difference_table(measured, bootstrap)) == []
+@pytest.fixture
+def clean():
+    """Readings in which the control is behind in every column: MoRF doesn't flip it, LeRF does at once."""
+    prediction = PREDICTION.copy()
+    prediction[2] = [[[0, 1], [0, 1], [0, 1]], [[0, 1], [2, 2], [2, 2]]]
+    return {"prediction": prediction}
 
 
-def test_a_control_with_the_lower_morf_area_is_named_with_what_it_beats(bootstrap):
+def _warnings(measured, bootstrap):
+    return warnings(summary_table(measured, bootstrap), difference_table(measured, bootstrap))
+
+
+def test_a_clean_table_warns_of_nothing(bootstrap, clean):
+    assert _warnings(_measured(**clean), bootstrap) == []
+
+
+def test_a_control_with_the_lower_morf_area_is_named_with_what_it_beats(bootstrap, clean):
     probability = PROBABILITY.copy()
     probability[2, 0, 1] = 0.27  # random, MoRF: area 0.385; LeRF as low, so that its difference stays nothing
     probability[2, 1, 1] = 0.27
     probability[0, 0, 1] -= 0.1  # feature_map, MoRF: area 0.35
-    measured = _measured(probability=probability)
-    found = warnings(summary_table(measured, bootstrap), difference_table(measured, bootstrap))
+    found = _warnings(_measured(probability=probability, **clean), bootstrap)
     assert len(found) == 1
     assert "MoRF alone does not rank" in found[0]
     assert "`random`" in found[0] and "(0.385)" in found[0] and "`occlusion` (0.400)" in found[0]
     assert "feature_map" not in found[0]
 
 
-def test_a_control_that_is_not_beaten_in_the_difference_is_named(bootstrap):
+def test_a_control_that_is_not_beaten_in_the_paired_difference_is_named(bootstrap, clean):
     probability = PROBABILITY.copy()
-    probability[2, 1, 1] = 0.95  # random, LeRF: area 0.725, so 0.225 more than MoRF: above occlusion's 0.2
-    measured = _measured(probability=probability)
-    found = warnings(summary_table(measured, bootstrap), difference_table(measured, bootstrap))
-    assert len(found) == 1
-    assert "`random` is not beaten in LeRF - MoRF by `occlusion`." in found[0]
+    probability[2, 1, 1] = [0.8, 0.5]  # random, by image: LeRF - MoRF 0.15 and 0; occlusion's 0.1 and 0.3
+    found = _warnings(_measured(probability=probability, **clean), bootstrap)
+    assert found == [
+        "The control `random` is not beaten in LeRF - MoRF, beyond the interval of the paired difference, by "
+        "`occlusion`."
+    ]
 
 
-def test_degenerate_maps_are_named_once_for_each_method(bootstrap):
-    measured = _measured(degenerate=np.array([[False, False], [False, True], [False, False]]))
-    found = warnings(summary_table(measured, bootstrap), difference_table(measured, bootstrap))
+@pytest.mark.parametrize(
+    ("order", "column", "value", "words"),
+    [
+        ("morf", "auc_kept", 0.55, "MoRF area of images kept (`occlusion`)"),
+        ("lerf", "auc_kept", 0.9, "LeRF area of images kept (`feature_map`)"),
+        ("morf", "flip_percent_mean", 50, "MoRF flip (`feature_map`, `occlusion`)"),
+        ("lerf", "flip_percent_mean", 101, "LeRF flip (`feature_map`, `occlusion`)"),
+        ("lerf", "auc_probability", 0.65, "LeRF area (`occlusion`)"),
+    ],
+)
+def test_a_control_that_is_ahead_in_a_column_is_named_with_the_column(bootstrap, clean, order, column, value, words):
+    measured = _measured(**clean)
+    summary, differences = summary_table(measured, bootstrap), difference_table(measured, bootstrap)
+    summary.loc[(summary.method == "random") & (summary.order == order), column] = value
+    assert warnings(summary, differences) == [f"The control `random` is ahead in other columns too: {words}."]
+
+
+def test_degenerate_maps_are_named_once_for_each_method(bootstrap, clean):
+    measured = _measured(degenerate=np.array([[False, False], [False, True], [False, False]]), **clean)
+    found = _warnings(measured, bootstrap)
     assert len(found) == 1
     assert "`occlusion`: 1 of 2 maps are degenerate" in found[0]
 
@@ -250,7 +292,8 @@ def test_the_page_shows_conditions_notes_and_both_tables(bootstrap):
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) == 3 + 6
     assert rows[0][:2] == ["| `feature_map`", "0.275 [0.200, 0.350]"] and rows[0][2:4] == ["–", "–"]
-    assert rows[1][2:4] == ["-0.075 [-0.250, 0.100]", "50 %"] and rows[1][4].startswith("1.00 [1.00, 1.00]")
+    assert rows[1][2:4] == ["-0.075 [-0.250, 0.100]", "0.50 [0.00, 1.00]"]
+    assert rows[1][4].startswith("1.00 [1.00, 1.00]")
     assert rows[2][0] == "| `random` (control)"
     assert rows[3][:4] == ["| `feature_map`", "morf", "0.400 [0.350, 0.450]", "0.500 [0.250, 0.750]"]
     assert {len(row) for row in rows[:3]} == {5} and {len(row) for row in rows[3:]} == {8}

@@ -9,7 +9,7 @@ import pandas as pd
 from fa_repro.attribution import CONTROLS
 from fa_repro.removal.benchmark import Measured, pooled
 from fa_repro.removal.statistics import area, percent_until_flip
-from fa_repro.statistics import Bootstrap
+from fa_repro.statistics import Bootstrap, Interval
 from fa_repro.tables import cell, columns, markdown_table
 
 # The figures whose spread over seeds is told.
@@ -17,33 +17,35 @@ _SPREAD = (
     "target_probability", "kept", "accuracy", "auc_probability", "auc_kept", "flip_percent_median", "flip_percent_mean",
     "lerf_minus_morf", "minus_reference", "won", "share_of_occlusion",
 )  # fmt: skip
+EQUAL = 1e-6  # areas so near are equal: one map times a constant, as class map and Grad-CAM are, rounds differently
+# What a control may be ahead in beside MoRF's area and LeRF - MoRF: a column of an order, and whether larger is better.
+_COLUMNS = {
+    "LeRF area": ("lerf", "auc_probability", True),
+    "MoRF area of images kept": ("morf", "auc_kept", False),
+    "LeRF area of images kept": ("lerf", "auc_kept", True),
+    "MoRF flip": ("morf", "flip_percent_mean", False),
+    "LeRF flip": ("lerf", "flip_percent_mean", True),
+}
 FEW_SEEDS = 5  # below it, resampled seeds say little of the spread of all
 SHIFT_FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which removal at random is judged, or the nearest measured
 
 
 def curves_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Return the mean target probability with its interval, shares kept and correct, at every fraction."""
+    """Return the mean target probability, the share kept and the share correct at every fraction, with intervals."""
     lines = []
     correct = measured.prediction == measured.labels
     for m, method in enumerate(measured.methods):
         for o, order in enumerate(measured.orders):
-            value, low, high = bootstrap.mean(measured.probability[m, o].T)
-            lines.append(
-                pd.DataFrame(
-                    {
-                        "method": method,
-                        "order": order,
-                        "imputation": measured.imputation,
-                        "fraction": measured.fractions,
-                        "target_probability": value,
-                        "target_probability_low": low,
-                        "target_probability_high": high,
-                        "kept": measured.kept[m, o].mean(1),
-                        "accuracy": correct[m, o].mean(1),
-                        "n": measured.n,
-                    }
-                )
-            )
+            figures: dict[str, object] = {"method": method, "order": order, "imputation": measured.imputation}
+            figures["fraction"] = measured.fractions
+            for name, values in (
+                ("target_probability", measured.probability[m, o]),
+                ("kept", measured.kept[m, o].astype(float)),
+                ("accuracy", correct[m, o].astype(float)),
+            ):
+                ends = (name, f"{name}_low", f"{name}_high")
+                figures |= dict(zip(ends, bootstrap.mean(values.T), strict=True))
+            lines.append(pd.DataFrame(figures | {"n": measured.n}))
     return pd.concat(lines, ignore_index=True)
 
 
@@ -78,8 +80,8 @@ def difference_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame |
 
     Columns: ``lerf_minus_morf`` (area under the target probability, LeRF minus MoRF: the larger, the better the order),
     ``minus_reference`` (paired difference from ``feature_map``, or from the first method where the model has none),
-    ``won`` (share of images on which it is larger than the reference's), ``share_of_occlusion``; each figure with its
-    interval. None without both orders.
+    ``won`` (share of images on which it is larger than the reference's; equal is half won), ``share_of_occlusion``, and
+    ``minus_CONTROL``, the paired difference from each control; each figure with its interval. None without both orders.
     """
     if set(measured.orders) != {"morf", "lerf"}:
         return None
@@ -97,9 +99,13 @@ def difference_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame |
         line |= columns("lerf_minus_morf", bootstrap.interval(values))
         line |= {"reference": reference}
         line |= columns("minus_reference", bootstrap.interval(values - areas[reference]))
-        line["won"] = float((values > areas[reference]).mean()) if method != reference else np.nan
+        ahead = values - areas[reference]
+        won = np.where(np.abs(ahead) < EQUAL, 0.5, ahead > 0)
+        line |= columns("won", bootstrap.interval(won) if method != reference else Interval(*3 * [np.nan]))
         if "occlusion" in areas:
             line |= columns("share_of_occlusion", bootstrap.ratio(values, areas["occlusion"]))
+        for control in (name for name in CONTROLS if name in areas):
+            line |= columns(f"minus_{control}", bootstrap.interval(values - areas[control]))
         lines.append(line)
     return pd.DataFrame(lines).sort_values("lerf_minus_morf", ascending=False, ignore_index=True)
 
@@ -202,35 +208,58 @@ def with_spread(table: pd.DataFrame, by_seed: pd.DataFrame) -> pd.DataFrame:
 
 def warnings(summary: pd.DataFrame, differences: pd.DataFrame | None) -> list[str]:
     """Return what a reader must know before ranking methods by these tables."""
-    found = []
+    found = [*_ahead_in_morf(summary)]
+    if differences is not None:
+        found += _not_beaten(differences)
+    return [*found, *_ahead_elsewhere(summary), *_degenerate(summary)]
+
+
+def _ahead_in_morf(summary: pd.DataFrame) -> Iterator[str]:
     morf = summary[summary.order == "morf"].set_index("method").auc_probability
-    methods = [name for name in morf.index if name not in CONTROLS]
-    for control in (name for name in CONTROLS if name in morf.index and methods):
-        beaten = [name for name in methods if morf[control] < morf[name]]
+    for control in (name for name in CONTROLS if name in morf.index):
+        beaten = [name for name in morf.index if name not in CONTROLS and morf[control] < morf[name]]
         if beaten:
-            found.append(
+            yield (
                 f"MoRF alone does not rank the methods here: the control `{control}` has a lower (better) area "
                 f"({morf[control]:.3f}) than {', '.join(f'`{n}` ({morf[n]:.3f})' for n in beaten)}. "
                 f"Holes that are foreign to the network hurt it, whatever they hid; read LeRF - MoRF."
             )
-    if differences is not None:
-        by_method = differences.set_index("method").lerf_minus_morf
-        for control in (name for name in CONTROLS if name in by_method.index):
-            beaten = [
-                name for name in by_method.index if name not in CONTROLS and by_method[control] >= by_method[name]
-            ]
+
+
+def _not_beaten(differences: pd.DataFrame) -> Iterator[str]:
+    by_method = differences.set_index("method")
+    for control in (name for name in CONTROLS if name in by_method.index):
+        lows = by_method[f"minus_{control}_low"]
+        unbeaten = [f"`{name}`" for name, low in lows.items() if name not in CONTROLS and not low > 0]
+        if unbeaten:
+            yield (
+                f"The control `{control}` is not beaten in LeRF - MoRF, beyond the interval of the paired difference, "
+                f"by {', '.join(unbeaten)}."
+            )
+
+
+def _ahead_elsewhere(summary: pd.DataFrame) -> Iterator[str]:
+    for control in CONTROLS:
+        ahead = []
+        for words, (order, column, larger) in _COLUMNS.items():
+            figures = summary[summary.order == order].set_index("method")[column]
+            if control not in figures.index:
+                continue
+            lead = (figures[control] - figures) * (1 if larger else -1)
+            beaten = [f"`{name}`" for name in figures.index if name not in CONTROLS and lead[name] > 0]
             if beaten:
-                found.append(
-                    f"The control `{control}` is not beaten in LeRF - MoRF by {', '.join(f'`{n}`' for n in beaten)}."
-                )
+                ahead.append(f"{words} ({', '.join(beaten)})")
+        if ahead:
+            yield f"The control `{control}` is ahead in other columns too: {'; '.join(ahead)}."
+
+
+def _degenerate(summary: pd.DataFrame) -> Iterator[str]:
     broken = summary[summary.degenerate_maps > 0].drop_duplicates("method")
     for _, line in broken.iterrows():
-        maps = line.n * line.get("seeds", 1)
-        found.append(
-            f"`{line.method}`: {line.degenerate_maps} of {maps} maps are degenerate (constant or not a number) and "
-            f"order nothing; they went by the seeded tie-break."
+        yield (
+            f"`{line.method}`: {line.degenerate_maps} of {line.n * line.get('seeds', 1)} maps are degenerate (constant "
+            f"or not a number) and order nothing; they went by the seeded tie-break."
         )
-    return found
 
 
 def precision_notes(measured: Sequence[Measured]) -> list[str]:
@@ -246,7 +275,7 @@ def precision_notes(measured: Sequence[Measured]) -> list[str]:
 
 def _difference_part(differences: pd.DataFrame) -> list[str]:
     reference = differences.reference.iloc[0]
-    header = ["method", "LeRF − MoRF area", f"minus `{reference}`", "images won", "share of occlusion"]
+    header = ["method", "LeRF − MoRF area", f"minus `{reference}`", "share of images won", "share of occlusion"]
     rows = []
     for _, line in differences.iterrows():
         same = line.method == line.reference
@@ -255,7 +284,7 @@ def _difference_part(differences: pd.DataFrame) -> list[str]:
                 f"`{line.method}`" + (" (control)" if line.control else ""),
                 cell(line, "lerf_minus_morf", 3),
                 "–" if same else cell(line, "minus_reference", 3),
-                "–" if same else f"{100 * line.won:.0f} %",
+                "–" if same else cell(line, "won", 2),
                 cell(line, "share_of_occlusion", 2) if "share_of_occlusion" in line else "–",
             ]
         )
