@@ -1,5 +1,7 @@
 """``fa-repro benchmark-removal`` from end to end, on untrained networks and a few images."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,6 +107,20 @@ def test_every_file_is_there_with_its_columns(whole):
         with Image.open(path / name) as image:
             image.load()
             assert min(image.size) > 200 and np.asarray(image.convert("L")).std() > 5
+
+
+@pytest.mark.slow
+def test_conditions_and_warnings_are_told_to_the_report_as_on_the_page(whole):
+    path = whole[2]
+    told, page = json.loads((path / "metrics.json").read_text()), (path / "summary.md").read_text()
+    assert told["conditions"] == page.splitlines()[2] and "patches of 4 pixels, repeats=1, seed 0." in page
+    assert list(told["warnings"]) == ["mean"]
+    assert [f"- {words}" for words in told["warnings"]["mean"]] == [
+        line for line in page.splitlines() if line.startswith("- ")
+    ]
+    _, images = _tables(path)
+    intact = images[(images.method == "random") & (images.order == "morf") & (images.fraction == 0)]
+    assert told["top1"] == pytest.approx([100 * intact.correct.mean()])
 
 
 @pytest.mark.slow

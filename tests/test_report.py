@@ -69,20 +69,33 @@ def verify(root, name, holds=True):
     make_run(root, "verify-gradcam", name, tables, pictures=["identity.png"])
 
 
+def around(name, value, half):
+    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
+
+
 def removal(root, name, areas, share):
+    reference = "feature_map" if "feature_map" in areas else next(iter(areas))
     rows = [
-        {
-            "method": method, "n": 100, "lerf_minus_morf": area, "lerf_minus_morf_low": area - 0.01,
-            "lerf_minus_morf_high": area + 0.01, "minus_reference_low": area - areas.get("feature_map", 0) - 0.01,
-            "share_of_occlusion": share.get(method, 1.0), "share_of_occlusion_low": share.get(method, 1.0) - 0.02,
-            "share_of_occlusion_high": share.get(method, 1.0) + 0.02,
-        }
+        {"method": method, "n": 100, "reference": reference}
+        | around("lerf_minus_morf", area, 0.01)
+        | around("minus_reference", area - areas[reference], 0.01)
+        | around("won", 0.25, 0.05)
+        | around("share_of_occlusion", share.get(method, 1.0), 0.02)
+        | around("minus_random", area, 0.01)
+        | around("minus_center", area - 0.1, 0.01)
         for method, area in areas.items()
-    ]  # fmt: skip
+    ]
     rows = [row | {"imputation": "mean"} for row in rows]
     # A second imputation under which everything is lost: no verdict may go by it.
     rows += [row | {"imputation": "zero", "lerf_minus_morf": -1.0, "minus_reference_low": 1.0} for row in rows]
-    make_run(root, "benchmark-removal", name, {"differences.csv": rows})
+    summary = [
+        {"method": row["method"], "order": order, "imputation": row["imputation"]}
+        | around("auc_probability", value, 0.01)
+        for row in rows
+        for order, value in (("morf", 0.25), ("lerf", 0.25 + row["lerf_minus_morf"]))
+    ]
+    told = {"conditions": f"{name}, 100 images.", "warnings": {"mean": [], "zero": ["A control wins."]}}
+    make_run(root, "benchmark-removal", name, {"differences.csv": rows, "summary.csv": summary}, told)
 
 
 @pytest.fixture
@@ -179,9 +192,9 @@ def test_the_removal_claim_is_open_within_the_intervals_and_untested_without_a_y
 def test_the_first_imputation_named_is_the_reports(whole):
     path = whole / "shapes/benchmark-removal/fa_cnn/differences.csv"
     table = pd.read_csv(path)
-    assert verdicts(whole)["C5"] == HOLDS and "-1.000" not in report(groups(whole), whole)
+    assert verdicts(whole)["C5"] == HOLDS and "-1.000" not in judge(*groups(whole))["C5"].evidence
     table.iloc[::-1].to_csv(path, index=False)
-    assert verdicts(whole)["C5"] == FAILS and "-1.000" in report(groups(whole), whole)
+    assert verdicts(whole)["C5"] == FAILS and "-1.000" in judge(*groups(whole))["C5"].evidence
 
 
 def test_accuracy_holds_down_to_one_point_below_the_resnet(whole):
@@ -230,6 +243,40 @@ def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_n
     assert "| network | measure | chance | `feature_map` | `center` |" in page
     assert "| `fa_cnn` | grid | 0.250 | 0.750 ± 0.030 | 0.750 ± 0.030 |" in page
     assert "(shapes/benchmark-localization/fa_cnn/bars.png)" in report(groups(whole), whole)
+
+
+def removal_part(results):
+    return report(groups(results), results).split("**Percent pixels removed**")[1].split("**Localization**")[0]
+
+
+def test_shares_stand_beside_the_controls_and_say_which_method_is_behind_one(whole):
+    methods = ("feature_map", "grad_cam", "permutation", "occlusion", "random", "center")
+    header = f"| network | removed pixels | images | {' | '.join(f'`{name}`' for name in methods)} |"
+    assert header in removal_part(whole)
+    path = whole / "shapes/benchmark-removal/fa_cnn/differences.csv"
+    table = pd.read_csv(path)
+    table.loc[(table.method == "permutation") & (table.imputation == "mean"), "minus_center_low"] = 0.0
+    table.to_csv(path, index=False)
+    equal = "1.00 [0.98, 1.02]"
+    page = removal_part(whole)
+    assert f"| `fa_cnn` | mean | 100 | 0.75 [0.73, 0.77] | – | {equal} † | {equal} | {equal} | {equal} |" in page
+    assert "| `fa_cnn` | zero | 100 |" in page and "| `resnet_small` | mean | 100 | – | 0.50 [0.48, 0.52] |" in page
+    table.drop(columns="minus_center_low").assign(share_of_occlusion=None).to_csv(path, index=False)
+    assert "| `fa_cnn` | mean | 100 | – † | – | – † |" in removal_part(
+        whole
+    )  # what isn't known isn't taken for granted
+
+
+def test_each_network_has_its_orders_conditions_and_warnings(whole):
+    page = removal_part(whole)
+    assert "`fa_cnn`: fa_cnn, 100 images.\n\n- zero: A control wins.\n\n| removed pixels | method |" in page
+    own = "0.250 [0.240, 0.260] | 0.550 [0.540, 0.560] | 0.300 [0.290, 0.310]"
+    assert f"| mean | `feature_map` | {own} | – | – |" in page
+    other = "0.250 [0.240, 0.260] | 0.450 [0.440, 0.460] | 0.200 [0.190, 0.210]"
+    assert f"| mean | `permutation` | {other} | -0.100 [-0.110, -0.090] | 0.25 [0.20, 0.30] |" in page
+    (whole / "shapes/benchmark-removal/fa_cnn/differences.csv").unlink()  # as of one order alone
+    page = report(groups(whole), whole)
+    assert "| mean | `feature_map` | 0.250 [0.240, 0.260] | 0.550 [0.540, 0.560] | – | – | – |" in page
 
 
 def test_every_figure_is_linked_and_exists(whole):
@@ -306,13 +353,16 @@ def test_sanity_and_speed_are_told(whole):
         {"comparison": "c of d", "ratio": 1.25, "low": 1.0, "high": 1.5, "sense": ">=", "limit": 3, "met": False},
         {"comparison": "e of f", "ratio": 1.25, "low": 1.0, "high": 1.5, "sense": None, "limit": None, "met": None},
     ]
-    make_run(whole / "shapes", "benchmark-speed", "training", {"ratios.csv": ratios})
+    make_run(whole / "shapes", "benchmark-speed", "training", {"ratios.csv": [r | {"waiting": 0.05} for r in ratios]})
+    make_run(whole / "shapes", "benchmark-speed", "busy", {"ratios.csv": [r | {"waiting": 0.06} for r in ratios]})
     page = report(groups(whole), whole)
     assert "| network | `feature_map` | `center` |" in page
     assert "| `fa_cnn` | 0.25 ± 0.20 | 1.00 ± 0.20 |" in page
     assert "| `training` | a of b | >= 1.2 | 1.25 [1.00, 1.50] | kept |" in page
     assert "| `training` | c of d | >= 3 | 1.25 [1.00, 1.50] | **not kept** |" in page
     assert "| `training` | e of f | – | 1.25 [1.00, 1.50] | – |" in page
+    assert "| `busy` | a of b | >= 1.2 | 1.25 [1.00, 1.50] | busy machine, no verdict |" in page
+    assert "| `busy` | e of f | – | 1.25 [1.00, 1.50] | – |" in page
 
 
 def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):

@@ -1,5 +1,6 @@
 """``fa-repro benchmark-removal``: percent pixels removed for one classifier, every method beside the controls."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ def run(cfg: DictConfig) -> int:
         f"{len(images)} test images of {subject.data}, top-1 {np.mean(top1):.1f} %{spread}, "
         f"target: {target if isinstance(target, str) else subject.classes[target]}, "
         f"removed pixels: {', '.join(imputations)}, a {cfg.unit} at a time, maps up-sampled: {cfg.upsampling}, "
-        f"patches of {cfg.patch} pixels, seed {cfg.seed}."
+        f"patches of {cfg.patch} pixels{_draws(methods, cfg)}, seed {cfg.seed}."
     )
     for file, table in tables.files():
         rundir.write_text(file, table.to_csv(index=False, float_format="%.6g"))
@@ -103,10 +104,12 @@ def run(cfg: DictConfig) -> int:
         tables.by_seed,
     )
     rundir.write_text("summary.md", page)
+    told = {"conditions": conditions, "top1": top1, "warnings": tables.warnings()}
+    rundir.write_text("metrics.json", json.dumps(told, indent=1) + "\n")
     each = [(seed, one) for seed, measured in zip(seeds, found, strict=True) for one in measured]
-    told = [seed for seed, _ in each] if len(seeds) > 1 else None
+    first = [seed for seed, _ in each] if len(seeds) > 1 else None
     rows = images.rows.numpy()
-    rundir.write("per_image.csv.gz", lambda file: write_per_image(file, [one for _, one in each], rows, told))
+    rundir.write("per_image.csv.gz", lambda file: write_per_image(file, [one for _, one in each], rows, first))
     rundir.write(
         "curves.png", png(curves_figure(tables.curves, conditions.split(", target")[0], tables.by_seed.get("curves")))
     )
@@ -115,6 +118,12 @@ def run(cfg: DictConfig) -> int:
     progress.clear()
     print(page)
     return 0
+
+
+def _draws(methods: Sequence[str], cfg: DictConfig) -> str:
+    """Return the keys that say over how much the methods average."""
+    keys = {"permutation": "repeats", "integrated_gradients": "n_steps", "shapley": "n_samples"}
+    return "".join(f", {key}={cfg[key]}" for method, key in keys.items() if method in methods)
 
 
 def parse_target(word: str, classes: Sequence[str]) -> str | int:

@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> int:
 
         contention = Contention()
         rates = interleave(contenders, cfg.rounds, device, tick, contention=contention)
-    speeds, ratios = rate_table(rates), ratio_table(rates, comparisons)
+    speeds, ratios = rate_table(rates), ratio_table(rates, comparisons).assign(waiting=contention.share)
     conditions = (
         f"{subject.name} on {subject.data}, {len(images)} images, {cfg.rounds} rounds in turns, {describe(device)}, "
         f"torch {torch.__version__}."

@@ -143,6 +143,13 @@ class Tables(NamedTuple):
     shifts: pd.DataFrame | None
     by_seed: dict[str, pd.DataFrame]  # of several trainings, the first three of each alone; else empty
 
+    def warnings(self) -> dict[str, list[str]]:
+        """Return `warnings` by imputation."""
+        return {
+            str(imputation): warnings(lines, _of(self.differences, str(imputation)))
+            for imputation, lines in self.summary.groupby("imputation", sort=False)
+        }
+
     def files(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield the tables that are written as files, with their names."""
         for name in ("curves", "summary", "differences"):
@@ -181,6 +188,11 @@ def tabulate(found: Sequence[Sequence[Measured]], seeds: Sequence[int], resample
     curves, summary, differences, shifts = tables.values()
     assert curves is not None and summary is not None
     return Tables(curves, summary, differences, shifts, by_seed)
+
+
+def _of(table: pd.DataFrame | None, imputation: str) -> pd.DataFrame | None:
+    part = table[table.imputation == imputation] if table is not None else None
+    return part if part is not None and len(part) else None
 
 
 def _joined(tables: Sequence[pd.DataFrame | None]) -> pd.DataFrame | None:
@@ -364,16 +376,12 @@ def summary_markdown(
     """Return the page ``summary.md``: conditions, for each imputation warnings and tables, and how to read them."""
     of_each = None if not by_seed else by_seed.get("differences", by_seed["summary"])
 
-    def of(table: pd.DataFrame | None, imputation: str) -> pd.DataFrame | None:
-        part = table[table.imputation == imputation] if table is not None else None
-        return part if part is not None and len(part) else None
-
     parts = [f"# {title}", conditions]
     if left_out:
         parts.append("\n".join(f"- {note}" for note in left_out))
     for imputation in summary.imputation.unique():
         tables = (summary, differences, shifts, of_each)
-        by_method, compared, shifted, apart = (of(table, imputation) for table in tables)
+        by_method, compared, shifted, apart = (_of(table, imputation) for table in tables)
         assert by_method is not None
         parts.append(f"## Removed pixels: {imputation}")
         notes = warnings(by_method, compared)

@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from fa_repro.reporting.claims import CLAIMS, UNTESTED, judge
-from fa_repro.reporting.collect import Group
+from fa_repro.reporting.collect import Group, Run
 from fa_repro.reporting.tables import (
+    BEHIND,
     accuracy_table,
     localization_table,
+    order_table,
     proof_table,
     removal_table,
     sanity_table,
@@ -28,15 +30,19 @@ FRONT = (
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
 
 
-def _localization(group: Group) -> list[str]:
-    runs = group.runs.get("benchmark-localization", {})
+def _stated(runs: Mapping[str, Run]) -> list[str]:
+    """Return one part with the conditions of every run; of no run, none."""
     conditions = [f"- `{name}`: {run.json('metrics.json')['conditions']}" for name, run in runs.items()]
+    return ["\n".join(conditions)] if conditions else []
+
+
+def _localization(group: Group) -> list[str]:
     heading = (
         "**Localization**: share of maps whose maximum lies inside the object (pointing game), share of a map's "
         "positive part inside the object (energy) and, on mosaics of images, inside its own class's cell (grid), ± "
         "half of the 95 % interval. Larger is better; chance is what a uniform map scores."
     )
-    return [heading, localization_table(group), *(["\n".join(conditions)] if conditions else [])]
+    return [heading, localization_table(group), *_stated(group.runs.get("benchmark-localization", {}))]
 
 
 def _conditions(group: Group) -> str:
@@ -66,11 +72,22 @@ def _figures(group: Group, results: Path) -> Iterator[str]:
 
 def _removal(group: Group) -> list[str]:
     return [
-        "**Percent pixels removed**: LeRF − MoRF area under the target probability, ± half of its 95 % interval, and "
-        "in brackets the share of occlusion's on the same network. Larger is better; networks are comparable "
-        "through the shares alone.",
+        "**Percent pixels removed**: LeRF − MoRF area under the target probability, as a share of occlusion's on the "
+        "same network, with its 95 % interval. Larger is better; networks are comparable through these shares alone. "
+        f"{BEHIND.strip()}: not ahead of every control (`random`, `center`) beyond the interval of the paired "
+        "difference, so no better than a map that knows nothing of the image.",
         removal_table(group),
     ]
+
+
+def _orders(group: Group) -> list[str]:
+    """Return the areas of each network alone, each with its conditions and what a reader must know before ranking."""
+    parts = []
+    for name, run in group.runs.get("benchmark-removal", {}).items():
+        told = run.json("metrics.json")
+        warned = [f"- {kind}: {words}" for kind, warnings in told["warnings"].items() for words in warnings]
+        parts += [f"`{name}`: {told['conditions']}", *(["\n".join(warned)] if warned else []), order_table(run)]
+    return parts
 
 
 def _section(group: Group) -> list[str]:
@@ -81,6 +98,7 @@ def _section(group: Group) -> list[str]:
         "**Proofs in numbers** (a *no* is due for the Linear head, a ResNet and the probability)",
         proof_table(group),
         *_removal(group),
+        *_orders(group),
         *_localization(group),
         "**Sanity**: rank correlation of the maps with those of the same network with all its weights drawn anew, ± "
         "half of the 95 % interval. Near 1, a method shows the image and not what was learned.",

@@ -4,10 +4,12 @@ import pandas as pd
 
 from fa_repro.attribution import CONTROLS
 from fa_repro.config import METHODS
-from fa_repro.reporting.collect import MODELS, Group
+from fa_repro.reporting.collect import MODELS, Group, Run
+from fa_repro.speed.contention import DISTURBED
 from fa_repro.tables import cell, markdown_table
 
 NOT_RUN = "Not run."
+BEHIND = " †"  # beside a method that a control may be ahead of
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -73,14 +75,40 @@ def proof_table(group: Group) -> str:
 
 
 def removal_table(group: Group) -> str:
-    """Return the LeRF - MoRF area of every method on every network of a group, also as a share of occlusion's."""
+    """Return the LeRF - MoRF area of every method on every network of a group, as a share of occlusion's there.
+
+    A method that is not ahead of every control, beyond the interval of the paired difference, bears a `BEHIND`.
+    """
     cells: dict[str, dict[str, str]] = {}
+    lead: dict[str, list[str]] = {}
     for name, run in group.runs.get("benchmark-removal", {}).items():
-        for method, line in run.differences.iterrows():
-            half = (line.lerf_minus_morf_high - line.lerf_minus_morf_low) / 2
-            share = f" ({line.share_of_occlusion:.2f})" if "share_of_occlusion" in line else ""
-            cells.setdefault(name, {})[str(method)] = f"{line.lerf_minus_morf:.3f} ± {half:.3f}{share}"
-    return _by_method(cells)
+        for _, line in run.table("differences.csv").iterrows():
+            row = f"{name} {line.imputation}"
+            lead[row] = [f"`{name}`", str(line.imputation), str(line.n)]
+            known = pd.notna(line.get("share_of_occlusion"))
+            share = cell(line, "share_of_occlusion", 2) if known else "–"
+            ahead = all(line.get(f"minus_{control}_low", 0) > 0 for control in CONTROLS)
+            cells.setdefault(row, {})[str(line.method)] = share + BEHIND * (line.method not in CONTROLS and not ahead)
+    return _by_method(cells, lead, ["network", "removed pixels", "images"])
+
+
+def order_table(run: Run) -> str:
+    """Return the areas of every method on one network: MoRF, LeRF, their difference, and how it compares."""
+    summary, differences = run.table("summary.csv"), run.table("differences.csv")
+    header = ["removed pixels", "method", "MoRF area", "LeRF area", "LeRF − MoRF", "minus reference", "images won"]
+    rows = []
+    for (imputation, method), lines in summary.groupby(["imputation", "method"], sort=False) if len(summary) else ():
+        areas = {str(line.order): cell(line, "auc_probability", 3) for _, line in lines.iterrows()}
+        row = [str(imputation), f"`{method}`", areas.get("morf", "–"), areas.get("lerf", "–")]
+        found = (
+            differences.query("imputation == @imputation and method == @method") if len(differences) else differences
+        )
+        for _, line in found.iterrows():
+            row.append(cell(line, "lerf_minus_morf", 3))
+            reference = line.method == line.reference
+            row += ["–", "–"] if reference else [cell(line, "minus_reference", 3), cell(line, "won", 2)]
+        rows.append(row + ["–"] * (len(header) - len(row)))
+    return markdown_table(header, rows) if rows else NOT_RUN
 
 
 def localization_table(group: Group) -> str:
@@ -117,6 +145,8 @@ def speed_table(group: Group) -> str:
         for _, line in run.table("ratios.csv").iterrows():
             limited = pd.notna(line.met)
             verdict = ("kept" if str(line.met) == "True" else "**not kept**") if limited else "–"
+            if limited and line.get("waiting", 0) > DISTURBED:
+                verdict = "busy machine, no verdict"
             limit = f"{line.sense} {line.limit:g}" if limited else "–"
             rows.append(
                 [
