@@ -15,32 +15,47 @@ out=results/$profile
 case $profile in
   shapes)
     data=(data=shapes)
-    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small) removed=()
-    images=60 repeats=1 ;;
+    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) removed=() seeds=()
+    images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
     [ -n "$data_dir" ] || { echo "reproduce: PROFILE=cifar10 needs DATA=DIR, the folder that CIFAR-10 lies in." >&2; exit 2; }
     if [ -d "$data_dir/train" ]; then data=(data=image_folder "data.root=$data_dir")
     elif [ -d "$data_dir/cifar10/train" ]; then data=(data=image_folder "data.root=$data_dir/cifar10")
     else data=(data=cifar10 "data.root=$data_dir"); fi
-    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
+    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened) seeds=(1 2)
     removed=(fa_cnn fa_cnn_local resnet_small resnet_whitened)
-    images=2000 repeats=2 ;;
+    images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
   *) echo "reproduce: no profile '$profile'. Choose shapes or cifar10." >&2; exit 2 ;;
 esac
 
 # The answer "no" (exit code 1) is a result; anything above is a failure.
 ask() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
 
+train() { # RECIPE RESULTS NAME WORDS...
+  "$fa_repro" train "${data[@]}" "experiment=$1" "results=$2" "name=$3" "${@:4}"
+}
+
 network() { # RECIPE RESULTS MODEL
   echo "== $2: $3"
   local checkpoint=$2/train/$3/checkpoint.pt
-  "$fa_repro" train "${data[@]}" "model=$3" "experiment=$1" "results=$2" "name=$3"
+  train "$1" "$2" "$3" "model=$3"
   ask "$fa_repro" verify-gradcam "checkpoint=$checkpoint" "results=$2" "name=$3"
-  "$fa_repro" benchmark-removal "checkpoint=$checkpoint" "results=$2" "name=$3" "n_images=$images" "repeats=$repeats" >/dev/null
+  "$fa_repro" benchmark-removal "checkpoint=$checkpoint" "results=$2" "name=$3" "${images[@]}" >/dev/null
+}
+
+maps() { # RESULTS MODEL: where its maps lie, and whether they come from what was learned
+  echo "== $1: maps of $2"
+  local words=("checkpoint=$1/train/$2/checkpoint.pt" "results=$1" "name=$2")
+  "$fa_repro" benchmark-localization "${words[@]}" ${shown[@]+"${shown[@]}"} >/dev/null
+  "$fa_repro" benchmark-sanity "${words[@]}" ${randomised[@]+"${randomised[@]}"} >/dev/null
 }
 
 for model in "${models[@]}"; do network "$profile" "$out" "$model"; done
 for model in ${removed[@]+"${removed[@]}"}; do network "${profile}_removal" "$out-removal" "$model"; done
 # The control: of a probability, Grad-CAM is not the class map, and the check must say so.
 ask "$fa_repro" verify-gradcam "checkpoint=$out/train/fa_cnn/checkpoint.pt" score=probability "results=$out" name=fa_cnn-probability
+for model in fa_cnn resnet_whitened; do
+  maps "$out" "$model"
+  for seed in ${seeds[@]+"${seeds[@]}"}; do train "$profile" "$out" "$model-seed$seed" "model=$model" "seed=$seed"; done
+done
 "$fa_repro" report

@@ -1,11 +1,14 @@
 import json
+import os
 import shutil
+import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from fa_repro.reporting.claims import FAILS, HOLDS, OPEN, UNTESTED, judge
-from fa_repro.reporting.collect import MODELS, groups
+from fa_repro.reporting.collect import ABLATIONS, PROFILES, Group, groups
 from fa_repro.reporting.front import front
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
 from fa_repro.reporting.search import COLUMNS
@@ -101,7 +104,7 @@ def removal(root, name, areas, share):
 @pytest.fixture
 def whole(tmp_path):
     root = tmp_path / "shapes"
-    for name in MODELS:
+    for name in ("fa_cnn", *ABLATIONS, "resnet_small"):
         make_run(root, "train", name, metrics=metrics(0.9 if name == "fa_cnn" else 0.905), pictures=["curves.png"])
     verify(root, "fa_cnn")
     verify(root, "fa_cnn_linear_head", holds=False)
@@ -217,6 +220,27 @@ def test_a_missing_run_is_said_to_be_missing_and_its_claim_not_tested(whole):
     page = report(groups(whole), whole)
     assert "`verify-gradcam/fa_cnn`" in page.split("**Missing runs**")[1]
     assert verdicts(whole)["C2"] == UNTESTED
+
+
+@pytest.mark.parametrize("profile", ["shapes", "cifar10"])
+def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, profile):
+    """scripts/reproduce.sh, with a command that writes down what it is told to do."""
+    script = Path(__file__).parents[1] / "scripts" / "reproduce.sh"
+    (tmp_path / "fa-repro").write_text('#!/bin/sh\necho "$@" >> words\n')
+    (tmp_path / "fa-repro").chmod(0o755)
+    words = ["bash", str(script), profile, *(["data"] if profile != "shapes" else [])]
+    subprocess.run(words, cwd=tmp_path, env=os.environ | {"BIN": "."}, check=True, capture_output=True)
+    made = set()
+    for line in (tmp_path / "words").read_text().splitlines():
+        command, *rest = line.split()
+        keys = dict(word.split("=", 1) for word in rest)
+        if command != "report" and "seed" not in keys:
+            made.add((keys["results"].removeprefix("results/"), f"{command}/{keys['name']}"))
+    assert line == "report"
+    asked = {
+        (name, run) for name in PROFILES if name.startswith(profile) for run in Group(name, tmp_path / name).missing()
+    }
+    assert made == asked and len(asked) > 15
 
 
 def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_not(whole):

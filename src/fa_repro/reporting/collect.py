@@ -14,11 +14,15 @@ from yaml import YAMLError
 
 from fa_repro.errors import InputError
 
-# The runs of a profile (scripts/reproduce.sh); the report says which of them are missing.
 ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
 RESNETS = ("resnet_whitened", "resnet_small")  # what FA-CNN is held against: the first of them that was run
-MODELS = ("fa_cnn", *ABLATIONS, "resnet_small")
-PROFILES = ("shapes", "cifar10")
+MODELS = ("fa_cnn", "fa_cnn_local", *ABLATIONS, *RESNETS)  # in the order of the tables
+# The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.
+PROFILES = {
+    "shapes": ("fa_cnn", *ABLATIONS, "resnet_whitened"),
+    "cifar10": ("fa_cnn", *ABLATIONS, *RESNETS),
+    "cifar10-removal": ("fa_cnn", "fa_cnn_local", *RESNETS),
+}
 CONTROL = "fa_cnn-probability"
 
 
@@ -143,12 +147,14 @@ class Group:
 
     def missing(self) -> Iterator[str]:
         """Yield SUBCOMMAND/NAME of every run of a profile that is not there."""
-        for name in MODELS if self.name in PROFILES else ():
-            for command in ("train", "verify-gradcam", "benchmark-removal"):
-                if self.get(command, name) is None:
-                    yield f"{command}/{name}"
-        if self.name in PROFILES and self.get("verify-gradcam", CONTROL) is None:
-            yield f"verify-gradcam/{CONTROL}"
+        networks = PROFILES.get(self.name, ())
+        wanted = [f"{c}/{name}" for name in networks for c in ("train", "verify-gradcam", "benchmark-removal")]
+        if set(ABLATIONS) <= set(networks):  # a group of the ablations holds the other checks, too
+            wanted.append(f"verify-gradcam/{CONTROL}")
+            wanted += [
+                f"{c}/{n}" for n in ("fa_cnn", RESNETS[0]) for c in ("benchmark-localization", "benchmark-sanity")
+            ]
+        yield from (name for name in wanted if self.get(*name.split("/")) is None)
 
 
 def groups(results: Path) -> list[Group]:
