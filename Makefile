@@ -25,8 +25,8 @@ $(READY): pyproject.toml requirements.txt
 reproduce-all: $(READY) ## train, verify and benchmark five networks, and report: PROFILE=shapes, or PROFILE=cifar10 DATA=DIR
 	@BIN=$(BIN) scripts/reproduce.sh $(PROFILE) $(DATA)
 
-report: $(READY) ## gather everything under results/ into results/REPORT.md
-	$(BIN)/fa-repro report
+report: $(READY) ## gather everything under results/ into results/REPORT.md and the README
+	$(BIN)/fa-repro report readme=README.md
 
 test: $(READY) ## all tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -208,6 +208,15 @@ def test_accuracy_holds_down_to_one_point_below_the_resnet(whole):
     assert verdicts(whole)["C4"] == FAILS
 
 
+def test_conditions_that_differ_between_runs_are_all_told(whole):
+    assert "900 training and 100 test images, fp32, on cpu, torch 2.9, commit 0123456789." in readme_part(groups(whole))
+    path = whole / "shapes/train/resnet_small"
+    (path / "metrics.json").write_text(json.dumps(metrics(0.9) | {"n_train": 1800, "precision": "bf16"}))
+    (path / "provenance.json").write_text(json.dumps(PROVENANCE | {"device": "cuda"}))
+    words = "900 or 1,800 training and 100 test images, fp32 or bf16, on cpu or cuda, torch 2.9, commit 0123456789."
+    assert words in readme_part(groups(whole))
+
+
 def test_nothing_under_results_is_reported_as_not_tested(tmp_path):
     page = report(groups(tmp_path), tmp_path)
     assert "not tested" in page

@@ -1,6 +1,6 @@
 """REPORT.md: claim, evidence, verdict, every figure linked; and the results part of a README."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -49,17 +49,23 @@ def _conditions(group: Group) -> str:
     trained = list(group.runs.get("train", {}).values())
     if not trained:
         return "No training run."
-    first = trained[0]
-    metrics = first.json("metrics.json")
+    metrics = [run.json("metrics.json") for run in trained]
     commits = sorted({run.provenance["git"]["commit"][:10] for run in trained if run.provenance.get("git")})
     removed = f" {group.removal}" if group.removal else ""
+    train, test = (_all(f"{m[f'n_{split}']:,}" for m in metrics) for split in ("train", "test"))
+    packages = _all(run.provenance["packages"]["torch"] for run in trained)
     return (
-        f"{metrics['n_train']:,} training and {metrics['n_test']:,} test images, {metrics['precision']}, on "
-        f"{first.provenance['device']}, torch {first.provenance['packages']['torch']}"
+        f"{train} training and {test} test images, {_all(m['precision'] for m in metrics)}, on "
+        f"{_all(run.provenance['device'] for run in trained)}, torch {packages}"
         f"{', commit ' + ', '.join(commits) if commits else ''}.{removed} The last epoch is reported: mean ± standard "
         f"deviation over seeds; of one seed, a point more or less is within the spread. Throughput and minutes are the "
         f"runs' own, on a machine they may have shared."
     )
+
+
+def _all(words: Iterable[str]) -> str:
+    """Return the different words, in their order."""
+    return " or ".join(dict.fromkeys(words))
 
 
 def _figures(group: Group, results: Path) -> Iterator[str]:
