@@ -6,11 +6,19 @@
 #     scripts/reproduce.sh cifar10 DIR       CIFAR-10 in DIR: DIR/train/CLASS/*.png (or DIR/cifar10/train/...), or what
 #                                            torchvision downloads; results in results/cifar10 and, of networks that saw
 #                                            pixels removed in training, results/cifar10-removal
+#     scripts/reproduce.sh search DIR        every grid of configs/experiment/search on CIFAR-10, results in results/search
 set -euo pipefail
 profile=${1:-shapes}
 data_dir=${2:-}
 fa_repro=${BIN:-.venv/bin}/fa-repro
 out=results/$profile
+
+cifar10() { # Set data to the words for CIFAR-10 in the folder that was given.
+  [ -n "$data_dir" ] || { echo "reproduce: PROFILE=$profile needs DATA=DIR, the folder that CIFAR-10 lies in." >&2; exit 2; }
+  if [ -d "$data_dir/train" ]; then data=(data=image_folder "data.root=$data_dir")
+  elif [ -d "$data_dir/cifar10/train" ]; then data=(data=image_folder "data.root=$data_dir/cifar10")
+  else data=(data=cifar10 "data.root=$data_dir"); fi
+}
 
 case $profile in
   shapes)
@@ -18,14 +26,17 @@ case $profile in
     models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) removed=() seeds=()
     images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
-    [ -n "$data_dir" ] || { echo "reproduce: PROFILE=cifar10 needs DATA=DIR, the folder that CIFAR-10 lies in." >&2; exit 2; }
-    if [ -d "$data_dir/train" ]; then data=(data=image_folder "data.root=$data_dir")
-    elif [ -d "$data_dir/cifar10/train" ]; then data=(data=image_folder "data.root=$data_dir/cifar10")
-    else data=(data=cifar10 "data.root=$data_dir"); fi
+    cifar10
     models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened) seeds=(1 2)
     removed=(fa_cnn fa_cnn_local resnet_small resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
-  *) echo "reproduce: no profile '$profile'. Choose shapes or cifar10." >&2; exit 2 ;;
+  search)
+    cifar10
+    for grid in ablations resnets resolution depth width maps alpha; do
+      "$fa_repro" train -m "${data[@]}" "experiment=search/$grid" results=results/search/cifar10
+    done
+    exec "$fa_repro" report ;;
+  *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10 or search." >&2; exit 2 ;;
 esac
 
 # The answer "no" (exit code 1) is a result; anything above is a failure.

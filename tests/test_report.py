@@ -231,25 +231,34 @@ def test_a_missing_run_is_said_to_be_missing_and_its_claim_not_tested(whole):
     assert verdicts(whole)["C2"] == UNTESTED
 
 
-@pytest.mark.parametrize("profile", ["shapes", "cifar10"])
-def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, profile):
-    """scripts/reproduce.sh, with a command that writes down what it is told to do."""
+def commands_of(folder, *words):
+    """Run scripts/reproduce.sh with a command that writes down what it is told to do; return that."""
     script = Path(__file__).parents[1] / "scripts" / "reproduce.sh"
-    (tmp_path / "fa-repro").write_text('#!/bin/sh\necho "$@" >> words\n')
-    (tmp_path / "fa-repro").chmod(0o755)
-    words = ["bash", str(script), profile, *(["data"] if profile != "shapes" else [])]
-    subprocess.run(words, cwd=tmp_path, env=os.environ | {"BIN": "."}, check=True, capture_output=True)
+    (folder / "fa-repro").write_text('#!/bin/sh\necho "$@" >> words\n')
+    (folder / "fa-repro").chmod(0o755)
+    subprocess.run(["bash", str(script), *words], cwd=folder, env=os.environ | {"BIN": "."}, check=True)
+    *lines, last = (folder / "words").read_text().splitlines()
+    assert last == "report"
+    return [line.split() for line in lines]
+
+
+@pytest.mark.parametrize("words", [["shapes"], ["cifar10", "data"]])
+def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, words):
     made = set()
-    for line in (tmp_path / "words").read_text().splitlines():
-        command, *rest = line.split()
+    for command, *rest in commands_of(tmp_path, *words):
         keys = dict(word.split("=", 1) for word in rest)
-        if command != "report" and "seed" not in keys:
+        if "seed" not in keys:
             made.add((keys["results"].removeprefix("results/"), f"{command}/{keys['name']}"))
-    assert line == "report"
-    asked = {
-        (name, run) for name in PROFILES if name.startswith(profile) for run in Group(name, tmp_path / name).missing()
-    }
+    groups = [Group(name, tmp_path / name) for name in PROFILES if name.startswith(words[0])]
+    asked = {(group.name, run) for group in groups for run in group.missing()}
     assert made == asked and len(asked) > 15
+
+
+def test_the_script_searches_every_grid(tmp_path):
+    grids = {file.stem for file in (Path(__file__).parents[1] / "configs/experiment/search").glob("*.yaml")}
+    lines = commands_of(tmp_path, "search", "data")
+    assert sorted(line[4].removeprefix("experiment=search/") for line in lines) == sorted(grids - {"base"})
+    assert all(line[:4] == ["train", "-m", "data=cifar10", "data.root=data"] for line in lines)
 
 
 def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_not(whole):
