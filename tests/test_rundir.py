@@ -349,6 +349,12 @@ def test_provenance_says_what_ran_on_what(provenance):
     assert 0 <= told["seconds"] < 60
 
 
+def test_provenance_tells_the_most_memory_that_was_taken(provenance):
+    before = provenance()["peak_memory_mib"]
+    assert len(b"x" * ((before + 200) * 2**20)) > 0  # gone at once, but it was there
+    assert before + 200 <= provenance()["peak_memory_mib"] <= 2 * before + 400
+
+
 def test_provenance_takes_the_duration_of_all_starts(provenance):
     assert provenance(seconds=1234.56)["seconds"] == 1234.6
 

@@ -229,11 +229,22 @@ def provenance(
         "seconds": round(seconds, 1),
         "inputs": dict(inputs),
         "device": device,
+        "peak_memory_mib": _peak_memory(),
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "packages": {name: found for name in (*_PACKAGES, *packages) if (found := package_version(name))},
         "git": git,
     }
+
+
+def _peak_memory() -> int | None:
+    """Return the most memory that this process has had at once, in MiB (a GPU's not counted); None where unknown."""
+    try:
+        import resource  # Unix alone has it
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most // (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
 
 
 def digest(path: Path) -> str:
