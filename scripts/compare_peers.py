@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fa_repro.attribution import Context, grad_cam, occlusion, permutation
 from fa_repro.attribution.patches import patch_numbers
@@ -29,6 +30,7 @@ from fa_repro.attribution.permutation import derangement
 from fa_repro.attribution.upsampling import upsample
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data
+from fa_repro.data.image_set import resize
 from fa_repro.device import describe
 from fa_repro.errors import InputError
 from fa_repro.removal import noisy_linear
@@ -43,6 +45,7 @@ from fa_repro.tables import markdown_table
 STEPS = 16  # of a removal curve; they divide the pixels of any image whose side is a multiple of 4
 PATCH = 4  # side of the squares of occlusion and permutation, in pixels
 GONE = (0.5, 0.9)  # shares of pixels that noisy linear imputation fills in
+LARGE, FEW = 224, 6  # side of the enlarged images that are filled in, too, and how many of them
 # Limits of the largest difference. Two float32 programs that do the same sums in another order differ by this much.
 PROBABILITIES = 1e-5
 SHARES = 1e-4  # of a map's range
@@ -75,6 +78,7 @@ class Pair(NamedTuple):
     package: str
     difference: Callable[[np.ndarray, np.ndarray], float]
     limit: float
+    images: int = 0  # that a run works on; 0: all
 
 
 def _largest(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -311,22 +315,32 @@ def _patches(it: Material) -> tuple[dict[str, Work], list[Pair]]:
 def _imputation(it: Material) -> tuple[dict[str, Work], list[Pair]]:
     works: dict[str, Work] = {}
     pairs = []
-    ranks = rank_pixels(it.maps, "morf", tie_break(it.maps[0].numel(), it.seed))
-    for share in GONE:
-        gone = ranks < round(share * it.maps[0].numel())
-
-        def theirs(kept: Tensor = ~gone) -> np.ndarray:
-            from pytorch_grad_cam.metrics.road import NoisyLinearImputer
-
-            fill = NoisyLinearImputer(noise=0)
-            return torch.stack([fill(*pair) for pair in zip(it.images, kept.float(), strict=True)]).numpy()
-
-        ours, peer = (f"{name}, {share:.0%}" for name in ("noisy_linear", "pytorch-grad-cam NoisyLinearImputer"))
-        works[ours] = lambda gone=gone: noisy_linear(it.images, gone, noise=0).numpy()
-        works[peer] = theirs
-        what = f"noisy linear imputation without noise, {share:.0%} of the pixels gone"
-        pairs.append(Pair(what, ours, peer, "pytorch_grad_cam", _largest, FILLED))
+    few = (it.images[:FEW] * 255).round().byte()
+    maps = functional.interpolate(it.maps[:FEW, None], LARGE, mode="bilinear")[:, 0]
+    for images, values in ((it.images, it.maps), (resize(few, LARGE).float() / 255, maps)):
+        for share in GONE:
+            found, pair = _filled(images, values, share, it.seed)
+            works |= found
+            pairs.append(pair)
     return works, pairs
+
+
+def _filled(images: Tensor, maps: Tensor, share: float, seed: int) -> tuple[dict[str, Work], Pair]:
+    """Return who fills in the pixels of the largest map values."""
+    ranks = rank_pixels(maps, "morf", tie_break(maps[0].numel(), seed))
+    gone = ranks < round(share * maps[0].numel())
+
+    def theirs() -> np.ndarray:
+        from pytorch_grad_cam.metrics.road import NoisyLinearImputer
+
+        fill = NoisyLinearImputer(noise=0)
+        return torch.stack([fill(*pair) for pair in zip(images, (~gone).float(), strict=True)]).numpy()
+
+    side = images.shape[-1]
+    ours, peer = (f"{name}, {side}, {share:.0%}" for name in ("noisy_linear", "pytorch-grad-cam NoisyLinearImputer"))
+    what = f"noisy linear imputation without noise, {side}x{side}, {share:.0%} of the pixels gone"
+    works: dict[str, Work] = {ours: lambda: noisy_linear(images, gone, noise=0).numpy(), peer: theirs}
+    return works, Pair(what, ours, peer, "pytorch_grad_cam", _largest, FILLED, len(images))
 
 
 # -------------------------------------------------------------------------------------------------- a run
@@ -347,17 +361,17 @@ def compare(it: Material, rounds: int) -> tuple[pd.DataFrame, list[str]]:
     absent = [package for package in PEERS if not find_spec(package)]
     notes = [f"{PEERS[p]} is not installed and left out (pip install 'fa-repro[peers]')." for p in absent]
     pairs = [pair for pair in pairs if pair.package not in absent]
-    wanted = {name for pair in pairs for name in (pair.ours, pair.theirs)}
+    counts = {name: pair.images or len(it.images) for pair in pairs for name in (pair.ours, pair.theirs)}
     results: dict[str, np.ndarray] = {}
 
     def contender(name: str) -> Contender:
         def run() -> int:
             results[name] = works[name]()
-            return len(it.images)
+            return counts[name]
 
         return Contender(name, run)
 
-    rates = interleave([contender(name) for name in works if name in wanted], rounds, it.images.device)
+    rates = interleave([contender(name) for name in works if name in counts], rounds, it.images.device)
     speeds = rate_table(rates).set_index("contender").images_per_second
     ratios = ratio_table(rates, [Comparison(pair.theirs, pair.ours, pair.theirs) for pair in pairs])
     lines = []
@@ -369,7 +383,7 @@ def compare(it: Material, rounds: int) -> tuple[pd.DataFrame, list[str]]:
                 "ours": pair.ours,
                 "theirs": pair.theirs,
                 "version": package_version(PEERS[pair.package]),
-                "images": len(it.images),
+                "images": counts[pair.ours],
                 "ours_per_second": speeds[pair.ours],
                 "theirs_per_second": speeds[pair.theirs],
                 "ratio": ratio.ratio,
