@@ -15,7 +15,8 @@ from fa_repro.commands import benchmark_removal
 from fa_repro.errors import InputError
 from fa_repro.removal import Measured, pooled
 from fa_repro.removal.figures import curves_figure
-from fa_repro.removal.summary import summary_markdown, tabulate
+from fa_repro.removal.summary import summary_markdown
+from fa_repro.removal.tables import tabulate
 from fa_repro.statistics import Bootstrap
 from fa_repro.subject import open_subject
 

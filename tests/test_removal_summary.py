@@ -5,14 +5,9 @@ import pandas as pd
 import pytest
 
 from fa_repro.removal import Measured
-from fa_repro.removal.summary import (
-    curves_table,
-    difference_table,
-    shift_table,
-    summary_markdown,
-    summary_table,
-    warnings,
-)
+from fa_repro.removal.summary import summary_markdown
+from fa_repro.removal.tables import curves_table, difference_table, shift_table, summary_table
+from fa_repro.removal.warnings import warnings, warnings_by_imputation
 from fa_repro.statistics import Bootstrap
 
 METHODS = ("feature_map", "occlusion", "random")
@@ -311,6 +306,10 @@ def test_the_page_has_a_section_for_each_imputation_in_their_order(bootstrap):
     lower[2, :, 1] = 0.1  # under the second imputation the random control has the lowest MoRF area
     measured = [_measured(), _measured(imputation="noisy_linear", probability=lower)]
     summary, differences = (pd.concat([f(m, bootstrap) for m in measured]) for f in (summary_table, difference_table))
+    told = warnings_by_imputation(summary, differences)
+    assert (
+        told == {one.imputation: _warnings(one, bootstrap) for one in measured} and told["mean"] != told["noisy_linear"]
+    )
     page = summary_markdown("T", "c", summary, differences, None, [])
     _, first, second = page.split("## Removed pixels: ")
     assert first.startswith("mean\n") and second.startswith("noisy_linear\n")

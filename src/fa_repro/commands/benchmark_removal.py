@@ -19,7 +19,9 @@ from fa_repro.removal.curves import removed_counts
 from fa_repro.removal.examples import draw_examples
 from fa_repro.removal.figures import curves_figure
 from fa_repro.removal.reader import Reader
-from fa_repro.removal.summary import precision_notes, summary_markdown, tabulate
+from fa_repro.removal.summary import precision_notes, summary_markdown
+from fa_repro.removal.tables import tabulate
+from fa_repro.removal.warnings import warnings_by_imputation
 from fa_repro.rundir import RunDir
 from fa_repro.subject import make_ready, open_subject
 
@@ -104,7 +106,8 @@ def run(cfg: DictConfig) -> int:
         tables.by_seed,
     )
     rundir.write_text("summary.md", page)
-    told = {"conditions": conditions, "top1": top1, "warnings": tables.warnings()}
+    warned = warnings_by_imputation(tables.summary, tables.differences)
+    told = {"conditions": conditions, "top1": top1, "warnings": warned}
     rundir.write_text("metrics.json", json.dumps(told, indent=1) + "\n")
     each = [(seed, one) for seed, measured in zip(seeds, found, strict=True) for one in measured]
     first = [seed for seed, _ in each] if len(seeds) > 1 else None
