@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDE = 2  # of a patch, in pixels (Jordan 2024, section 3.1)
-FLOOR = (
-    5e-4  # added to every variance, so that the directions that hardly vary are not all noise (Jordan 2024, listing 4)
-)
+# Added to every variance, so that the directions that hardly vary are not all noise (Jordan 2024, listing 4).
+FLOOR = 5e-4
 FITTED = 2000  # images that the statistics come from; their patches' covariance has settled long before
 
 
