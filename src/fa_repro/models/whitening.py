@@ -29,6 +29,16 @@ class Whitening(nn.Module):
         self.register_buffer("offset", torch.zeros(self.channels))
 
     @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw directions and offset as an untrained convolution draws weights and bias: what was fitted is lost.
+
+        The sanity check asks for it. A new module is not drawn: its patches are given as they are.
+        """
+        drawn = nn.Conv2d(self.in_channels, self.channels // 2, SIDE)
+        for own, new in zip((self.directions, self.offset), drawn.parameters(), strict=True):
+            own.copy_(torch.cat([new, -new]))
+
+    @torch.no_grad()
     def fit(self, images: Tensor) -> None:
         """Take the directions from the patches of ``images`` (N,I,H,W), uint8: the same for the same images."""
         few = images[:: max(1, len(images) // FITTED)][:FITTED].double() / 255
