@@ -108,9 +108,8 @@ def test_a_third_of_the_holes_are_regions_with_few_edges():
     mask, together = removal_mask(1500, (32, 32), 1.0, _generator(2))
     lost = mask.double().mean(dim=(1, 2))
     told = (lost > 0.2) & (lost < 0.8)
-    unlike = (mask[:, 1:] != mask[:, :-1]).double().mean((1, 2)) / (
-        2 * lost * (1 - lost)
-    )  # 1: neighbours are independent
+    # 1: neighbours are independent.
+    unlike = (mask[:, 1:] != mask[:, :-1]).double().mean((1, 2)) / (2 * lost * (1 - lost))
     smooth = (unlike < 0.4) & ~_whole_patches(mask)
     assert abs(smooth[told].double().mean() - 1 / 3) < 5 * 0.5 / math.sqrt(int(told.sum()))
     assert torch.equal(together[told], (smooth | _whole_patches(mask))[told])
