@@ -163,7 +163,7 @@ def test_augment_crops_mirrors_and_removes_with_its_own_draws():
     back = (out * 255).round().to(torch.uint8)[:, 0]
     straight = [_shift_of(image) for image in back]
     mirrored = [_shift_of(image.flip(1)) for image in back]
-    assert all(a is not None or b is not None for a, b in zip(straight, mirrored, strict=True))
+    assert all((a is None) != (b is None) for a, b in zip(straight, mirrored, strict=True))
     assert set(straight) - {None} == set(mirrored) - {None} and len(set(straight) - {None}) == 9
     plain = augment(images, border=1, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
     assert None not in [_shift_of(image) for image in (plain * 255).round().to(torch.uint8)[:, 0]]
