@@ -108,9 +108,8 @@ def test_a_third_of_the_holes_are_regions_with_few_edges():
     mask, together = removal_mask(1500, (32, 32), 1.0, _generator(2))
     lost = mask.double().mean(dim=(1, 2))
     told = (lost > 0.2) & (lost < 0.8)
-    unlike = (mask[:, 1:] != mask[:, :-1]).double().mean((1, 2)) / (
-        2 * lost * (1 - lost)
-    )  # 1: neighbours are independent
+    # 1: neighbours are independent.
+    unlike = (mask[:, 1:] != mask[:, :-1]).double().mean((1, 2)) / (2 * lost * (1 - lost))
     smooth = (unlike < 0.4) & ~_whole_patches(mask)
     assert abs(smooth[told].double().mean() - 1 / 3) < 5 * 0.5 / math.sqrt(int(told.sum()))
     assert torch.equal(together[told], (smooth | _whole_patches(mask))[told])
@@ -164,7 +163,7 @@ def test_augment_crops_mirrors_and_removes_with_its_own_draws():
     back = (out * 255).round().to(torch.uint8)[:, 0]
     straight = [_shift_of(image) for image in back]
     mirrored = [_shift_of(image.flip(1)) for image in back]
-    assert all(a is not None or b is not None for a, b in zip(straight, mirrored, strict=True))
+    assert all((a is None) != (b is None) for a, b in zip(straight, mirrored, strict=True))
     assert set(straight) - {None} == set(mirrored) - {None} and len(set(straight) - {None}) == 9
     plain = augment(images, border=1, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
     assert None not in [_shift_of(image) for image in (plain * 255).round().to(torch.uint8)[:, 0]]

@@ -13,6 +13,11 @@ from networks import Constant, fa_cnn, gelu, normed, with_random_norms
 from samples import noise
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
 def branch(channels=4, squeeze=3, hidden=6, depth=1, shrink=1, **pixels):
     return Branch(channels, squeeze=squeeze, hidden=hidden, depth=depth, shrink=shrink, **pixels)
 

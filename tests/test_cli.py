@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import types
 from importlib.metadata import version
 from pathlib import Path
 
@@ -172,6 +173,21 @@ def test_a_signal_ends_the_program_with_its_exit_code(tmp_path, number, code):
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (code, "")
     assert err == "fa-repro: stopped; the same words go on from here.\n"
+
+
+@pytest.mark.parametrize("command", SUBCOMMANDS)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_command_says_whether_the_same_words_go_on(cli, workplace, monkeypatch, command, number, code):
+    stand_in = types.SimpleNamespace(run=lambda cfg: os.kill(os.getpid(), number))
+    monkeypatch.setitem(sys.modules, f"fa_repro.commands.{command.replace('-', '_')}", stand_in)
+    does = "go on from here" if command in ("train", "benchmark-removal") else "start this run anew"
+    assert cli(command) == (code, "", f"fa-repro: stopped; the same words {does}.\n")
+
+
+def test_overwriting_words_would_not_go_on(cli, handler, workplace):
+    handler.act = lambda cfg: os.kill(os.getpid(), signal.SIGTERM)
+    _, _, err = cli("train", "seed=1", "overwrite=true")
+    assert err == "fa-repro: stopped; the same words without overwrite=true go on from here.\n"
 
 
 def test_a_bug_of_ours_is_not_hidden(cli, handler, workplace):

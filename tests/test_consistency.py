@@ -42,9 +42,8 @@ def test_the_estimate_is_the_sum_of_the_class_map_over_what_is_kept():
     model = network().eval()
     intact = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     kept = torch.ones(2, 1, 8, 8)
-    kept[0, :, :, :3] = (
-        0  # of the first image the columns 0 to 2 are gone: of the map's 4 columns 1, and half of the next
-    )
+    # Of the first image the columns 0 to 2 are gone: of the map's 4 columns the first, and half of the second.
+    kept[0, :, :, :3] = 0
     kept[1, :, 2:] = 0
     removed = torch.where(kept.bool(), intact, COLOUR.view(3, 1, 1))
     logits, estimate = TwoViews(model)(torch.cat([intact, removed]), kept)

@@ -34,16 +34,6 @@ def _same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-@quick
-@given(some_maps, st.integers(0, 50))
-def test_a_curve_knows_a_map_by_its_order_alone(maps, seed):
-    maps, ties = torch.from_numpy(maps), tie_break(16, seed)
-    curve = _readings(maps, "morf", ties)
-    for transform in (lambda v: 0.25 * v + 3, torch.exp, torch.atan, lambda v: v**3):
-        assert _same(_readings(transform(maps), "morf", ties), curve)
-    assert _same(_readings(-maps, "lerf", ties), curve)
-
-
 def test_the_tie_break_is_part_of_a_curve():
     maps = torch.zeros(3, 4, 4)
     ties = tie_break(16, 0)

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,13 @@ def test_every_package_is_listed():
         ".".join(path.parent.relative_to(ROOT / "src").parts) for path in (ROOT / "src/fa_repro").rglob("__init__.py")
     }
     assert listed == found | {"fa_repro.configs"}
+
+
+def test_every_extra_that_a_message_or_a_config_names_is_one():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "configs").rglob("*.yaml"), ROOT / "README.md"]
+    named = {extra for file in files for extra in re.findall(r"fa-repro\[(.+?)\]", file.read_text())}
+    assert "captum" in named and named <= extras.keys()
 
 
 @pytest.mark.slow

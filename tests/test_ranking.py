@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fa_repro.removal.ranking import rank_pixels, tie_break
+from fa_repro.attribution.degenerate import is_degenerate
+from fa_repro.removal.ranking import rank_pixels, rank_squares, square_means, tie_break
 
 IN_ORDER = torch.arange(16)
 # A map whose values are all different, and the ranks of its pixels, by hand.
@@ -61,6 +62,27 @@ def test_nan_is_the_least_relevant_and_infinities_are_the_extremes():
     assert rank_pixels(values, "morf", torch.arange(6)).tolist() == [[[2, 4, 0], [5, 1, 3]]]
     assert rank_pixels(values, "lerf", torch.arange(6)).tolist() == [[[3, 0, 5], [1, 4, 2]]]
     assert rank_pixels(values, "morf", torch.arange(6).flip(0)).tolist() == [[[2, 5, 0], [4, 1, 3]]]
+
+
+def test_nan_ties_with_minus_infinity():
+    inf, nan = float("inf"), float("nan")
+    for ties in (torch.arange(3), torch.arange(3).flip(0)):
+        for order in ("morf", "lerf"):
+            ranks = rank_pixels(torch.tensor([[[nan, 1.0, -inf]]]), order, ties)
+            assert torch.equal(ranks, rank_pixels(torch.tensor([[[-inf, 1.0, -inf]]]), order, ties))
+            assert not torch.equal(ranks, rank_pixels(torch.tensor([[[inf, 1.0, -inf]]]), order, ties))
+
+
+def test_a_square_with_nan_is_the_least_relevant_and_its_map_degenerate():
+    values = torch.tensor([[[9.0, 9.0, 1.0, 1.0], [9.0, 9.0, 1.0, 2.0]]])
+    means = square_means(values, 2)
+    assert rank_squares(means, "morf", torch.arange(2), 2)[0, 0].tolist() == [0, 0, 4, 4]
+    assert is_degenerate(means).tolist() == [False]
+    values[0, 1, 0] = torch.nan
+    means = square_means(values, 2)
+    assert rank_squares(means, "morf", torch.arange(2), 2)[0, 0].tolist() == [4, 4, 0, 0]
+    assert rank_squares(means, "lerf", torch.arange(2), 2)[0, 0].tolist() == [0, 0, 4, 4]
+    assert is_degenerate(means).tolist() == [True]
 
 
 def test_an_unknown_order_is_an_error():

@@ -2,6 +2,7 @@
 
 import itertools
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -154,6 +155,7 @@ def test_the_page_and_the_figure_show_each_seed():
     assert [len(panel.lines) for panel in fig.axes] == [1 + 3, 1 + 3]
     thin = [line.get_ydata().tolist() for line in fig.axes[0].lines if line.get_linewidth() < 1]
     assert sorted(values[1] for values in thin) == pytest.approx([0.2, 0.2, 0.4])
+    plt.close(fig)
 
 
 def test_the_page_of_one_order_has_each_seeds_area():

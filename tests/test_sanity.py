@@ -6,29 +6,34 @@ import torch
 from PIL import Image
 from scipy.stats import spearmanr
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 import tiny
 from fa_repro.attribution import METHODS, Context
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data
 from fa_repro.errors import InputError
-from fa_repro.models import Task, build_model
+from fa_repro.models import Task, build_model, fit_whitening
+from fa_repro.models.whitening import Whitening
 from fa_repro.sanity import average_ranks, cascade, layers, left_as_they_are, measure, spearman
 from fa_repro.sanity.cascade import INTACT, Cascade
 from fa_repro.sanity.summary import COLUMNS, notes, sanity_table
 from tiny import RESNET
 
 FA_CNN = tiny.FA_CNN | {"maps_per_class": 4, "unshuffle": 2, "blocks": [1, 2]}
+WHITENED = {"name": "resnet_whitened", "widths": [4, 8], "depth": 2}
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def network(config, size=8, classes=3):
     torch.manual_seed(1)
     model = build_model(config, Task(classes, 3, size, [0.4] * 3, [0.3] * 3))
+    fit_whitening(model, torch.randint(0, 256, (20, 3, size, size), dtype=torch.uint8))
     model.train()(torch.rand(8, 3, size, size))  # batch statistics that are not those of a new layer
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.weight.data.uniform_(0.5, 1.5)
+            norm.bias.data.uniform_(-0.5, 0.5)
     return model.eval().requires_grad_(False)
 
 
@@ -99,6 +104,20 @@ class Wrapper(nn.Module):
         return self.network(self.scaling(images))
 
 
+class Attending(nn.Module):
+    """Attention uses the weights of its Linear layer ``out_proj`` without running it."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 4, 2, 2)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, images):
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        return self.head(self.attention(tokens, tokens, tokens)[0].mean(1))
+
+
 def names(model):
     return [layer.name for layer in layers(model, IMAGES[:1])]
 
@@ -106,6 +125,7 @@ def names(model):
 def test_layers_go_from_the_last_to_run_to_the_first():
     assert names(network(FA_CNN)) == ["stages.1.1", "stages.1.0", "stages.0.0"]  # the GAP head has no weights
     assert names(network(RESNET)) == ["head", "layers.1", "layers.0", "stem.0"]
+    assert names(network(WHITENED))[-1] == "stem.0"  # the whitening
     assert names(Twisted()) == ["head", "body.late", "body.early.0"]
     assert names(Wrapper(Twisted())) == ["network.head", "network.body.late", "network.body.early.0"]
     assert names(nn.Sequential(nn.Flatten(), nn.Linear(192, 2))) == ["1"]
@@ -123,7 +143,16 @@ def test_a_normalisation_goes_with_the_layer_before_it():
 def test_weights_of_no_layer_are_named():
     assert left_as_they_are(network(FA_CNN)) == ["head.log_scale"]
     assert left_as_they_are(Wrapper(Twisted())) == ["network.factor"]
-    assert left_as_they_are(network(RESNET)) == []
+    assert left_as_they_are(network(WHITENED)) == []
+
+
+def test_what_was_fitted_and_no_layer_draws_anew_is_named():
+    assert left_as_they_are(network(RESNET)) == ["normalize.mean", "normalize.std"]
+    frozen = nn.Sequential(nn.Conv2d(3, 4, 1), FrozenBatchNorm2d(4))  # its weights are buffers
+    assert left_as_they_are(frozen) == ["1.weight", "1.bias", "1.running_mean", "1.running_var"]
+    frozen.register_buffer("table", torch.rand(2), persistent=False)  # computed, not learned: in no checkpoint
+    frozen.register_buffer("places", torch.arange(2))
+    assert left_as_they_are(frozen) == ["1.weight", "1.bias", "1.running_mean", "1.running_var"]
 
 
 def test_looking_for_layers_leaves_no_hook():
@@ -133,6 +162,35 @@ def test_looking_for_layers_leaves_no_hook():
 
 
 # Randomisation
+
+
+def kept_by_the_cascade(model):
+    """Names of what is still as it was at the last depth."""
+    intact = {key: value.clone() for key, value in model.state_dict().items()}
+    *_, (_, randomised) = cascade(model, layers(model, IMAGES[:1]), 0)
+    state = randomised.state_dict()
+    return [key for key in intact if torch.equal(state[key], intact[key])]
+
+
+@pytest.mark.parametrize("config", [FA_CNN, RESNET, WHITENED], ids=["fa_cnn", "resnet", "whitened"])
+def test_at_the_last_depth_nothing_learned_or_fitted_is_left_but_what_is_named(config):
+    model = network(config)
+    assert kept_by_the_cascade(model) == left_as_they_are(model)
+
+
+def test_attention_loses_its_last_linear_layer_too():
+    model = Attending().eval().requires_grad_(False)
+    model.attention.in_proj_bias.data.uniform_(-1, 1)
+    model.attention.out_proj.bias.data.uniform_(-1, 1)
+    assert [layer.modules for layer in layers(model, IMAGES[:1])][1] == ("attention", "attention.out_proj")
+    assert kept_by_the_cascade(model) == left_as_they_are(model) == []
+
+
+def test_a_whitening_that_could_not_be_drawn_would_be_left_and_named(monkeypatch):
+    monkeypatch.delattr(Whitening, "reset_parameters")
+    whitening = [f"stages.0.0.branch.layers.0.{name}" for name in ("directions", "offset")]
+    model = network(FA_CNN)
+    assert kept_by_the_cascade(model) == left_as_they_are(model) == [*whitening, "head.log_scale"]
 
 
 @pytest.mark.parametrize("config", [FA_CNN, RESNET], ids=["fa_cnn", "resnet"])

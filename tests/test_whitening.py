@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from fa_repro.models.whitening import Whitening, fit_whitening
-from networks import RESNET, fa_cnn, network
+from networks import RESNET, equal, fa_cnn, network
 from samples import noise, pixels
 
 
@@ -49,3 +49,22 @@ def test_fitting_is_the_same_for_the_same_images_and_leaves_other_models_alone()
     changed = {key for key in one if not torch.equal(one[key], before[0][key])}
     assert {key.rsplit(".", 1)[1] for key in changed} == {"directions", "offset"}
     assert all(torch.equal(resnet[key], before[2][key]) for key in resnet)
+
+
+def test_a_whitening_drawn_anew_has_nothing_of_the_images():
+    fitted, identity = Whitening(3), Whitening(3)
+    fitted.fit(pixels(50))
+    drawn = []
+    for module in (fitted, identity):
+        torch.manual_seed(1)
+        before = {key: value.clone() for key, value in module.state_dict().items()}
+        module.reset_parameters()
+        assert not any(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+        drawn.append(module.state_dict())
+    assert equal(*drawn)
+    torch.manual_seed(1)
+    convolution = nn.Conv2d(3, 12, 2)
+    image = noise(1, 3, 5, 5)
+    out = fitted(image)
+    edged = nn.functional.pad(image, (0, 1, 0, 1), mode="reflect")
+    assert torch.allclose(out[:, :12], convolution(edged), atol=1e-6) and torch.equal(out[:, 12:], -out[:, :12])

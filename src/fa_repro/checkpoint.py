@@ -91,11 +91,15 @@ def load_model(checkpoint: str | Path) -> nn.Module:
 
 
 def merge_data(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data config to use: the checkpoint's with every given key on top, or another set altogether."""
+    """Return the data config to use: the checkpoint's with every given key on top, or another set altogether.
+
+    ``download=false`` and ``mirror=true``, the defaults, can't be told from keys that were not given: the checkpoint's
+    stay. Nothing but a download that training allowed hangs on it: images are read the same whatever ``mirror`` says.
+    """
     if given["name"] != "from_checkpoint":
         return dict(given)
     changed = {k: v for k, v in given.items() if k != "name" and v is not None}
-    defaults = {"download": False, "mirror": True}  # keys without a null; at these values nothing was given
+    defaults = {"download": False, "mirror": True}  # keys without a null
     return checkpoint.data | {k: v for k, v in changed.items() if v != defaults.get(k, object())}
 
 

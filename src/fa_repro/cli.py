@@ -41,19 +41,26 @@ USAGE = "\n".join(
 _VALUED = {"--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd"}
 _FLAGS = _VALUED | {"--help", "-h", "--hydra-help", "--multirun", "-m", "--run", "-r", "--resolve"}
 _REFUSED = {"--config-name", "-cn", "--config-path", "-cp"}
+_RESUMING = ("train", "benchmark-removal")  # what a stopped run of the others has found is lost
 
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
+    words = sys.argv[1:]
+
+    def terminate(*_: object) -> NoReturn:
+        print(_stopped(words), file=sys.stderr)
+        raise SystemExit(143)
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
-        code = _dispatch(sys.argv[1:])
+        code = _dispatch(words)
         sys.stdout.flush()  # here, where a reader that has gone is no error
     except InputError as error:
         print(f"fa-repro: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print("fa-repro: stopped; the same words go on from here.", file=sys.stderr)
+        print(_stopped(words), file=sys.stderr)
         code = 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
@@ -61,9 +68,12 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _terminate(*_: object) -> NoReturn:
-    print("fa-repro: stopped; the same words go on from here.", file=sys.stderr)
-    raise SystemExit(143)
+def _stopped(words: list[str]) -> str:
+    """Return what a signal that ends ``words`` is answered with: what the same words would do."""
+    if words and words[0] not in _RESUMING:
+        return "fa-repro: stopped; the same words start this run anew."
+    without = "".join(f" without {word}" for word in words if word.startswith("overwrite="))
+    return f"fa-repro: stopped; the same words{without} go on from here."
 
 
 def _dispatch(words: list[str]) -> int:

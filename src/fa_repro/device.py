@@ -10,6 +10,8 @@ import torch
 
 from fa_repro.errors import InputError
 
+CPUINFO = Path("/proc/cpuinfo")  # Linux alone has it
+
 
 def choose_device(word: str) -> torch.device:
     """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -33,10 +35,24 @@ def choose_device(word: str) -> torch.device:
 
 
 def describe(device: torch.device) -> str:
-    """Return the device in words, such as ``cpu x86_64, 2 threads``."""
+    """Return the device in words, such as ``cpu AMD EPYC (x86_64), 2 threads``."""
     if device.type == "cuda":
         return f"{device} {torch.cuda.get_device_name(device)}"
-    return f"cpu {platform.machine()}, {torch.get_num_threads()} threads"
+    threads, machine = torch.get_num_threads(), platform.machine()
+    # Without a model name, as on macOS, it is the processor's family, or nothing.
+    name = _cpuinfo("model name") or platform.processor()
+    processor = machine if name in ("", machine) else f"{name} ({machine})"
+    return f"cpu {processor}, {threads} thread{'s' * (threads != 1)}"
+
+
+def _cpuinfo(key: str) -> str:
+    """Return what Linux says of the first processor under ``key``; empty where it says nothing."""
+    try:
+        lines = CPUINFO.read_text().splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in found if name.strip() == key), "")
 
 
 def choose_precision(word: str, device: torch.device) -> torch.dtype:
@@ -54,11 +70,7 @@ def bf16_is_native(device: torch.device) -> bool:
     """Return whether ``device`` has instructions for bf16 products."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    try:
-        info = Path("/proc/cpuinfo").read_text()
-        flags = next(line for line in info.splitlines() if line.startswith("flags")).split()
-    except (OSError, StopIteration):
-        return False
+    flags = _cpuinfo("flags").split()
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 

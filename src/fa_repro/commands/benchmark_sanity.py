@@ -45,12 +45,12 @@ def run(cfg: DictConfig) -> int:
     table = sanity_table(measured, cfg.bootstrap, cfg.seed)
     conditions = (
         f"{subject.words}, {len(images)} test images of {subject.data}, target: {cfg.target}, "
-        f"maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, seed {cfg.seed}. Layers are drawn anew as "
-        f"they were before training, from the last to the first; with them, batch statistics go back to mean 0 and "
-        f"variance 1."
+        f"maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, seed {cfg.seed}. Weights are drawn anew as "
+        f"PyTorch draws a new layer's, from the last layer to the first; with them, batch statistics go back to mean 0 "
+        f"and variance 1."
     )
     kept = left_as_they_are(model)
-    remarks = [f"Left as trained, as no layer's own: {', '.join(f'`{weight}`' for weight in kept)}."] if kept else []
+    remarks = [f"Left as trained: {', '.join(f'`{weight}`' for weight in kept)}."] if kept else []
     page = summary_markdown(f"Sanity check: {subject.run_name}", conditions, table, [*remarks, *notes])
     rundir.write_text("sanity.csv", table.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("summary.md", page)

@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> int:
 
     used = [r for r in identity.REFERENCES if r != "captum" or find_spec("captum")]
     if "captum" not in used:
-        print("captum is not installed: our own autograd is the only reference (pip install 'fa-repro[oracles]').")
+        print("captum is not installed: our own autograd is the only reference (pip install 'fa-repro[captum]').")
     t1: list[dict[str, Any]] = []
     t2: list[dict[str, Any]] = []
     t3: list[dict[str, Any]] = []

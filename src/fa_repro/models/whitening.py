@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDE = 2  # of a patch, in pixels (Jordan 2024, section 3.1)
-FLOOR = (
-    5e-4  # added to every variance, so that the directions that hardly vary are not all noise (Jordan 2024, listing 4)
-)
+# Added to every variance, so that the directions that hardly vary are not all noise (Jordan 2024, listing 4).
+FLOOR = 5e-4
 FITTED = 2000  # images that the statistics come from; their patches' covariance has settled long before
 
 
@@ -28,6 +27,16 @@ class Whitening(nn.Module):
         whole = torch.eye(in_channels * SIDE**2)
         self.register_buffer("directions", torch.cat([whole, -whole]).view(-1, in_channels, SIDE, SIDE))
         self.register_buffer("offset", torch.zeros(self.channels))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw directions and offset as an untrained convolution draws weights and bias: what was fitted is lost.
+
+        The sanity check asks for it. A new module is not drawn: its patches are given as they are.
+        """
+        drawn = nn.Conv2d(self.in_channels, self.channels // 2, SIDE)
+        for own, new in zip((self.directions, self.offset), drawn.parameters(), strict=True):
+            own.copy_(torch.cat([new, -new]))
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

@@ -39,7 +39,7 @@ def captum_maps(model: nn.Module, images: Tensor, score: str) -> Tensor:
     """Return the same by captum's ``LayerGradCam``: (N,K,h,w).
 
     Raises:
-        ImportError: captum is not installed (extra ``oracles``).
+        ImportError: captum is not installed (extra ``captum``).
 
     """
     from captum.attr import LayerGradCam

@@ -1,4 +1,7 @@
-"""From a map to the order in which pixels go."""
+"""From a map to the order in which pixels go.
+
+A map with NaN has an order too: it is degenerate, is counted as such, and stays in the curves.
+"""
 
 import torch
 from torch import Tensor
@@ -13,7 +16,8 @@ def tie_break(positions: int, seed: int) -> Tensor:
 def rank_pixels(maps: Tensor, order: str, ties: Tensor) -> Tensor:
     """Rank the pixels of each map: rank 0 goes first.
 
-    Ties go in the order of ``ties``; NaN counts as the least relevant. LeRF of a map is MoRF of its negative.
+    Ties go in the order of ``ties``; NaN counts as minus infinity, the least relevant in either order. LeRF of a map
+    without NaN is MoRF of its negative.
 
     Args:
         maps: (N,H,W), larger is more relevant.
@@ -37,7 +41,10 @@ def rank_pixels(maps: Tensor, order: str, ties: Tensor) -> Tensor:
 
 
 def square_means(maps: Tensor, side: int) -> Tensor:
-    """Return the mean of each square of ``side`` pixels, which divides both sizes: (N,H,W) -> (N,H/side,W/side)."""
+    """Return the mean of each square of ``side`` pixels, which divides both sizes: (N,H,W) -> (N,H/side,W/side).
+
+    A single NaN makes its square NaN.
+    """
     return F.avg_pool2d(maps[:, None], side)[:, 0] if side > 1 else maps
 
 

@@ -12,6 +12,9 @@ def area(curves: np.ndarray, fractions: np.ndarray) -> np.ndarray:
 def percent_until_flip(kept: np.ndarray, fractions: np.ndarray) -> np.ndarray:
     """Return the percent of pixels gone when the prediction first leaves the target; never: 100.
 
+    An image that is predicted otherwise from the start counts, and flips at the first fraction: of a label, or of one
+    class for all, means and medians hold the wrong images too.
+
     Args:
         kept: (F,N) bool, whether the target is still predicted.
         fractions: (F,).

@@ -68,9 +68,12 @@ def layers(model: nn.Module, images: Tensor) -> list[Layer]:
     place = {name: i for i, name in enumerate(run_order(model, images))}
     found = []
     for name, module in entries:
-        holders = tuple(holder for holder in _holders(name, module) if holder in place)
-        if holders:
-            found.append((max(place[holder] for holder in holders), isinstance(module, _NORMS), Layer(name, holders)))
+        # All that a layer holds goes: torch's attention uses the weights of its last Linear layer without running it.
+        inside = (".".join(filter(None, (name, inner))) for inner, _ in module.named_modules())
+        ran = [place[part] for part in inside if part in place]
+        holders = _holders(name, module)
+        if ran and holders:
+            found.append((max(ran), isinstance(module, _NORMS), Layer(name, holders)))
     ordered: list[Layer] = []
     for _, is_norm, layer in sorted(found, key=lambda entry: entry[0]):
         if is_norm and ordered:
@@ -81,11 +84,19 @@ def layers(model: nn.Module, images: Tensor) -> list[Layer]:
 
 
 def left_as_they_are(model: nn.Module) -> list[str]:
-    """Return the names of the weights that no layer can set anew, such as a single factor of all logits."""
+    """Return the names of what was learned or fitted and can't be set anew, such as a single factor of all logits.
+
+    Saved buffers of floating point count: a frozen normalisation's weights, the mean colour of the training images.
+    """
+    saved = model.state_dict()
     names = []
     for prefix, module in model.named_modules():
-        if not _reset(module):
-            names += [".".join(filter(None, (prefix, name))) for name, _ in module.named_parameters(recurse=False)]
+        if _reset(module):
+            continue
+        dotted = f"{prefix}." if prefix else ""
+        names += [dotted + name for name, _ in module.named_parameters(recurse=False)]
+        buffers = [(dotted + name, buffer) for name, buffer in module.named_buffers(recurse=False)]
+        names += [name for name, buffer in buffers if name in saved and buffer.is_floating_point()]
     return names
 
 
@@ -93,7 +104,8 @@ def cascade(model: nn.Module, order: list[Layer], seed: int) -> Iterator[tuple[s
     """Randomise one layer after the other; what has been randomised stays so.
 
     Weights are drawn as the layer's own ``reset_parameters`` draws them; a batch normalisation's running mean and
-    variance become 0 and 1 with it. They are drawn on the CPU, so that every device gets the same.
+    variance become 0 and 1 with it, and a fitted whitening becomes a convolution that was not trained. They are drawn
+    on the CPU, so that every device gets the same.
 
     Args:
         model: stays as it is.

@@ -83,7 +83,7 @@ def explanation_contenders(
     if find_spec("captum"):
         contenders += [some(name, work) for name, work in captum_on_patches(model, images, context).items()]
     else:
-        notes.append("captum is not installed, so it was not measured (pip install 'fa-repro[oracles]').")
+        notes.append("captum is not installed, so it was not measured (pip install 'fa-repro[captum]').")
     if not find_spec("pytorch_grad_cam"):
         notes.append("pytorch-grad-cam is not installed, so it was not measured (pip install 'fa-repro[peers]').")
     return contenders, notes

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def training_contenders(
         return Trainer(deepcopy(model), train, None, {**recipe, **changed}, colour, seed=0)
 
     own = trainer()
-    epochs = iter(range(1, 1_000_000))
+    epochs = count(1)
 
     def train_epoch() -> int:
         own.epoch(next(epochs))

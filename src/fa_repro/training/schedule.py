@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+START = 1 / 25  # of the peak, where ``onecycle`` begins: as PyTorch's OneCycleLR (its div_factor)
+
 
 def schedule(kind: str, steps: int, warmup: float) -> Callable[[int], float]:
     """Return the factor on the peak learning rate for each step.
@@ -14,14 +16,13 @@ def schedule(kind: str, steps: int, warmup: float) -> Callable[[int], float]:
         warmup: share of the steps over which ``onecycle`` rises.
 
     """
-    start = 1 / 25
     rise = warmup * steps if kind == "onecycle" else 0.0
 
     def factor(step: int) -> float:
         if kind == "constant":
             return 1.0
         if step < rise:
-            return start + (1 - start) * step / rise
+            return START + (1 - START) * step / rise
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / (steps - rise))))
 
     return factor

@@ -21,6 +21,8 @@ from fa_repro.training.schedule import schedule
 
 HISTORY = ("epoch", "lr", "train_loss", "val_loss", "val_top1", "images_per_second", "seconds")
 Row = dict[str, float | None]
+# Between the generators of two seeds: more epochs than any training has, so that no two of them draw alike.
+_SEEDS_APART = 100_003
 
 
 def build_optimizer(model: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -159,7 +161,7 @@ class Trainer:
     def epoch(self, epoch: int) -> Row:
         """Train one epoch, the ``epoch``-th from 1, validate, and return its line of the history."""
         augmentation = self.recipe["augment"]
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed(self.seed * _SEEDS_APART + epoch)
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
         self.network.train()
         total = torch.zeros((), device=self.device)
@@ -181,9 +183,8 @@ class Trainer:
             share = self.world.share
             part = Removed(share(removed.mask), share(removed.together)) if removed else None
             total += self.step(share(images), share(self.train.labels[rows]), part)
-        mean_loss = self.world.sum(total).item() / (
-            self.steps * self.world.size
-        )  # the only wait for the device in an epoch
+        # The only wait for the device in an epoch.
+        mean_loss = self.world.sum(total).item() / (self.steps * self.world.size)
         seconds = time.perf_counter() - began
         if not mean_loss < float("inf"):
             raise InputError(f"the training diverged in epoch {epoch} (loss {mean_loss}). Give a smaller trainer.lr.")
