@@ -41,6 +41,14 @@ def test_the_first_twenty_losses_are_those_of_one_process(found):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("case", "another"), [("fa_cnn", "consistency"), ("consistency", "fa_cnn")])
+def test_so_are_those_of_an_fa_cnn_with_and_without_a_second_view(found, case, another):
+    assert len(found["others"][case]) == 20
+    assert found["others"][case] == pytest.approx(found["others_alone"][case], abs=1e-4)
+    assert found["others"][case] != pytest.approx(found["others_alone"][another], abs=1e-4)
+
+
+@pytest.mark.slow
 def test_history_and_evaluation_are_those_of_one_process(found):
     (together, alone) = found["history"][0], found["history_alone"][0]
     for key in ("lr", "train_loss", "val_loss", "val_top1"):

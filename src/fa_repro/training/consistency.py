@@ -43,15 +43,17 @@ class TwoViews(nn.Module):
         return self.model.classify(features), self.model.classify(left)  # type: ignore[operator]
 
 
-def divergence(estimate: Tensor, removed: Tensor, counts: Tensor) -> Tensor:
+def divergence(estimate: Tensor, removed: Tensor, counts: Tensor, n: Tensor | None = None) -> Tensor:
     """Return the mean Kullback-Leibler divergence, in nat, of the estimate from the answer to the removed view.
 
     Args:
         estimate: (N,K) logits.
         removed: (N,K) logits; no gradient goes through them.
         counts: (N,) bool, the images that count; none of them gives 0.
+        n: what the sum is divided by, in place of how many count here: a process has a share of a batch.
 
     """
     target = removed.detach().float().log_softmax(1)
     each = F.kl_div(estimate.float().log_softmax(1), target, reduction="none", log_target=True).sum(1)
-    return torch.where(counts, each, 0.0).sum() / counts.sum().clamp_min(1)
+    total = torch.where(counts, each, 0.0).sum()
+    return total / counts.sum().clamp_min(1) if n is None else total / n

@@ -151,7 +151,9 @@ class Trainer:
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         else:
             loss = F.cross_entropy(logits.float(), labels.repeat(2), label_smoothing=smoothing)
-            loss = loss + self.consistency * divergence(estimate, logits[len(labels) :], removed.together)
+            # By the whole batch's count: the mean over the processes is then the loss of one that has it all.
+            n = self.world.sum(removed.together.sum()).clamp_min(1) / self.world.size
+            loss = loss + self.consistency * divergence(estimate, logits[len(labels) :], removed.together, n)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
