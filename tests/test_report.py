@@ -418,7 +418,11 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
         trained("gone", name, consistency=0.0, augment={"removal": 0.5})
     removal(whole / "gone", "fa_cnn", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
     removal(whole / "gone", "resnet_whitened", {"grad_cam": 0.2, "occlusion": 0.4}, {"grad_cam": 0.5})
-    assert cli("report", f"results={whole}").code == 0
+    (whole / "docs").mkdir()
+    readme = whole / "docs" / "README.md"
+    readme.write_text(f"{BEGIN}{END}")
+    assert cli("report", f"results={whole}", f"readme={readme}").code == 0
+    assert "(../front.png)" in readme.read_text()
     table = pd.read_csv(whole / "front.csv")
     assert table.network.tolist() == ["fa_cnn", "resnet_whitened"] and table.group.unique().tolist() == ["gone"]
     assert table.method.tolist() == ["feature_map", "grad_cam"] and table.share_of_occlusion.tolist() == [0.75, 0.5]

@@ -1,5 +1,6 @@
 """``fa-repro report``: gather every run under a results folder into REPORT.md."""
 
+import os
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -43,7 +44,8 @@ def run(cfg: DictConfig) -> int:
             text = readme.read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"readme={readme}: can't be read ({error.strerror}).") from None
-        replaced = replace_part(text, readme_part(found))
+        picture = Path(os.path.relpath(results / "front.png", readme.parent)).as_posix() if len(points) else None
+        replaced = replace_part(text, readme_part(found, picture))
         if replaced is None:
             raise InputError(f"readme={readme}: has no part between {BEGIN} and {END}.")
         pages[readme] = replaced

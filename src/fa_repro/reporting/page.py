@@ -25,7 +25,7 @@ COMMANDS = (
 FRONT = (
     "Networks trained with pixels removed: top-1 on intact test images, and the LeRF − MoRF area of the map that a "
     "network explains itself by (FA-CNN's feature map, Grad-CAM of the others), as a share of occlusion's on the same "
-    "network; numbers in [front.csv](front.csv)."
+    "network."
 )
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
 
@@ -159,13 +159,20 @@ def report(
             parts.append("**Missing runs**: " + ", ".join(f"`{name}`" for name in missing) + ".")
     if front is not None and len(front):
         parts += ["## Accuracy and faithfulness", FRONT, "![share of occlusion's area against top-1](front.png)"]
+        parts.append("Its numbers: [front.csv](front.csv).")
     for name, table in (searches or {}).items():
         parts += search_section(name, table)
     return "\n\n".join(parts) + "\n"
 
 
-def readme_part(found: list[Group]) -> str:
-    """Return the results part of a README: verdicts, accuracy and removal on real data, or on the embedded set."""
+def readme_part(found: list[Group], picture: str | None = None) -> str:
+    """Return the results part of a README: verdicts, accuracy and removal on real data, or on the embedded set.
+
+    Args:
+        found: the groups.
+        picture: where the figure of the front lies, as seen from the README; None: there is none.
+
+    """
     real = [group for group in found if group.name != "shapes"] or found
     parts = []
     for group in real:
@@ -176,6 +183,8 @@ def readme_part(found: list[Group]) -> str:
             parts.append(markdown_table(["", "claim", "verdict", "evidence"], rows))
         if group.runs.get("benchmark-removal"):
             parts += _removal(group)
+    if picture:
+        parts += ["### Accuracy and faithfulness", FRONT, f"![share of occlusion's area against top-1]({picture})"]
     return "\n\n".join(parts) if parts else "No results yet."
 
 
