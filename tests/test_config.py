@@ -257,6 +257,8 @@ EDGES = [
     ("trainer.val_fraction", 0.0, -0.1),
     ("trainer.val_fraction", 0.9, 1.0),
     ("trainer.consistency", 0.0, -0.1),
+    ("trainer.consistency_epochs", None, 0),
+    ("trainer.consistency_epochs", 1, -1),
     ("trainer.augment.crop", 0, -1),
     ("trainer.augment.removal", 1.0, 1.1),
     ("checkpoint", ["a.pt", "b.pt"], []),

@@ -117,3 +117,45 @@ def test_a_step_is_the_loss_of_both_views(config):
 def test_together_with_removal_it_is_refused():
     with pytest.raises(InputError, match=r"trainer\.consistency and trainer\.augment\.removal"):
         trainer(augment={"crop": 0, "flip": False, "removal": 0.5})
+
+
+def test_the_last_epochs_alone_come_in_pairs(monkeypatch):
+    run = trainer(epochs=4, consistency_epochs=2, augment={"crop": 0, "flip": False, "removal": 0.5})
+    seen = []
+    learn = run.step
+
+    def step(images, labels, removed=None):
+        hidden = (images == COLOUR.view(3, 1, 1)).all(1).flatten(1).any(1)
+        seen.append((removed is not None, hidden.any().item()))
+        return learn(images, labels, removed)
+
+    monkeypatch.setattr(run, "step", step)
+    run.fit(lambda: None)
+    per_epoch = [set(seen[i : i + run.steps]) for i in range(0, len(seen), run.steps)]
+    # Pixels are taken from the images themselves first, and from their second views after; never from both.
+    assert per_epoch[2:] == [{(True, False)}] * 2
+    assert all(not pairs for epoch in per_epoch[:2] for pairs, _ in epoch)
+    assert all((False, True) in epoch for epoch in per_epoch[:2])
+
+
+def test_pairs_in_all_epochs_are_the_same_named_or_not():
+    named, unnamed = trainer(consistency_epochs=3), trainer()
+    named.fit(lambda: None)
+    unnamed.fit(lambda: None)
+    assert [r["train_loss"] for r in named.history] == [r["train_loss"] for r in unnamed.history]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"consistency_epochs": 4}, r"trainer\.consistency_epochs=4: more than trainer\.epochs=3"),
+        ({"consistency_epochs": 1, "consistency": 0.0}, r"consistency_epochs=1: without trainer\.consistency"),
+        (
+            {"consistency_epochs": 3, "augment": {"crop": 0, "flip": False, "removal": 0.5}},
+            r"trainer\.consistency and trainer\.augment\.removal",
+        ),
+    ],
+)
+def test_epochs_in_pairs_that_contradict_the_recipe_are_refused(recipe, message):
+    with pytest.raises(InputError, match=message):
+        trainer(**recipe)

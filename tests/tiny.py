@@ -32,5 +32,6 @@ RECIPE = {
     "memory_format": "contiguous",
     "val_fraction": 0.0,
     "consistency": 0.0,
+    "consistency_epochs": None,
     "augment": {"crop": 0, "flip": False, "removal": 0.0},
 }

@@ -82,7 +82,7 @@ def _bare_steps(name: str, trainer: Trainer, steps: int) -> Contender:
     shape = (trainer.batch_size, *trainer.train.images.shape[1:])
     images = torch.rand(shape, generator=generator).to(trainer.device).contiguous(memory_format=trainer.memory_format)
     labels = torch.randint(len(trainer.train.classes), (len(images),), generator=generator).to(trainer.device)
-    removed = trainer.draw_removed(len(images), generator)
+    removed = trainer.draw_removed(len(images), generator) if trainer.pairs_from == 1 else None
 
     def run() -> int:
         trainer.model.train()

@@ -19,24 +19,26 @@ from torch.nn import functional as F
 
 
 class TwoViews(nn.Module):
-    """A network on intact images and the same ones with pixels removed, in one forward pass."""
+    """A network on intact images and, where they come twice, the same ones with pixels removed, in one forward pass."""
 
     def __init__(self, model: nn.Module) -> None:
         """Wrap ``model``, which has ``features`` and ``classify``."""
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Answer to both views, and estimate the second answer from the first view's feature maps.
 
         Args:
-            images: (2N,C,H,W) in [0,1], N intact ones and then the same with pixels removed.
+            images: (2N,C,H,W) in [0,1], N intact ones and then the same with pixels removed; without ``kept`` one view.
             kept: (N,1,H,W), 1 where the second view kept its pixel, else 0.
 
         Returns:
-            Logits (2N,K) and the estimate (N,K).
+            Logits (2N,K) and the estimate (N,K); of one view its logits and None.
 
         """
+        if kept is None:
+            return self.model(images), None
         features: Tensor = self.model.features(images)  # type: ignore[operator]
         share = F.adaptive_avg_pool2d(kept, (features.shape[2], features.shape[3]))
         left = features[: len(kept)] * share.to(features.dtype)

@@ -62,7 +62,8 @@ class Trainer:
             world: the processes that train together, each on its share of every batch.
 
         Raises:
-            InputError: fewer training images than one batch, or a batch that the processes can't share evenly.
+            InputError: fewer training images than one batch, a batch that the processes can't share evenly, or a
+                loss on the maps that contradicts the rest of the recipe.
 
         """
         self.device = train.images.device
@@ -78,18 +79,31 @@ class Trainer:
         self.memory_format = choose_memory_format(recipe["memory_format"])
         self.model = model.to(memory_format=self.memory_format)
         self.consistency = recipe["consistency"]
-        if self.consistency and recipe["augment"]["removal"]:
-            raise InputError(
-                "trainer.consistency and trainer.augment.removal: with the first every image comes once more with "
-                "pixels removed. Give one of them."
-            )
+        self.pairs_from = self._first_epoch_in_pairs()
         # What is trained through; the weights are the model's own.
-        self.network = world.wrap(TwoViews(self.model) if self.consistency else self.model)
+        self.network = world.wrap(TwoViews(self.model))
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)
         factor = schedule(recipe["schedule"], recipe["epochs"] * self.steps, recipe["warmup"])
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
         self.history: list[Row] = []
+
+    def _first_epoch_in_pairs(self) -> float:
+        """Return the first epoch, from 1, whose images come twice; infinity if none does."""
+        last, wanted = self.recipe["epochs"], self.recipe["consistency_epochs"]
+        if not self.consistency:
+            if wanted is not None:
+                raise InputError(f"trainer.consistency_epochs={wanted}: without trainer.consistency there are none.")
+            return float("inf")
+        first = 1 if wanted is None else last - wanted + 1
+        if first < 1:
+            raise InputError(f"trainer.consistency_epochs={wanted}: more than trainer.epochs={last}.")
+        if first == 1 and self.recipe["augment"]["removal"]:
+            raise InputError(
+                "trainer.consistency and trainer.augment.removal: with the first every image comes once more with "
+                "pixels removed. Give one of them, or trainer.consistency_epochs, the last epochs that have the first."
+            )
+        return first
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on from here."""
@@ -122,10 +136,8 @@ class Trainer:
                 )
             after_epoch()
 
-    def draw_removed(self, n: int, generator: torch.Generator) -> Removed | None:
-        """Draw what n images lose in their second view; None where the recipe has no second view."""
-        if not self.consistency:
-            return None
+    def draw_removed(self, n: int, generator: torch.Generator) -> Removed:
+        """Draw what n images lose in their second view."""
         removed = removal_mask(n, (self.train.images.shape[2], self.train.images.shape[3]), 1.0, generator)
         return Removed(*(part.to(self.device) for part in removed))
 
@@ -143,10 +155,8 @@ class Trainer:
             images = torch.cat([images, remove(images, removed.mask, self.colour)])
         images = images.contiguous(memory_format=self.memory_format)
         with autocast(self.device, self.precision):
-            if removed is None:
-                logits = self.network(images)
-            else:
-                logits, estimate = self.network(images, (~removed.mask)[:, None].to(images.dtype))
+            kept = None if removed is None else (~removed.mask)[:, None].to(images.dtype)
+            logits, estimate = self.network(images, kept)
         if removed is None:
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         else:
@@ -176,11 +186,11 @@ class Trainer:
                 self.train.images[rows],
                 border=augmentation["crop"],
                 mirror=augmentation["flip"],
-                removal=augmentation["removal"],
+                removal=0.0 if epoch >= self.pairs_from else augmentation["removal"],
                 colour=self.colour,
                 generator=generator,
             )
-            removed = self.draw_removed(len(images), generator)
+            removed = self.draw_removed(len(images), generator) if epoch >= self.pairs_from else None
             # Drawn for the whole batch in every process, so that any number of them sees the same images.
             share = self.world.share
             part = Removed(share(removed.mask), share(removed.together)) if removed else None
