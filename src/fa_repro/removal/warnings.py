@@ -41,7 +41,7 @@ def _ahead_in_morf(summary: pd.DataFrame) -> Iterator[str]:
             yield (
                 f"MoRF alone does not rank the methods here: the control `{control}` has a lower (better) area "
                 f"({morf[control]:.3f}) than {', '.join(f'`{n}` ({morf[n]:.3f})' for n in beaten)}. "
-                f"Holes that are foreign to the network hurt it, whatever they hid; read LeRF - MoRF."
+                f"Where and how finely holes lie can hurt a network more than what they hid; read LeRF - MoRF."
             )
 
 

@@ -48,9 +48,16 @@ def draw(table: pd.DataFrame) -> Figure:
         at = (100 * line["top1"], line["share_of_occlusion"])
         errors = [[at[1] - line["low"]], [line["high"] - at[1]]]
         axes.errorbar(*at, yerr=errors, fmt=marker, color=colour, ms=5, capsize=2, lw=0.8)
+        # Towards the middle, so that no name leaves the axes.
+        right = at[0] > 100 * (table.top1.min() + table.top1.max()) / 2
         axes.annotate(
-            f"{line['network']}, {method.replace('_', ' ')}", at, (5, 5), textcoords="offset points", fontsize=7
+            f"{line['network']}, {method.replace('_', ' ')}",
+            at,
+            (-5 if right else 5, 5),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            fontsize=7,
         )
-    axes.margins(x=0.35)
+    axes.margins(x=0.1)
     axes.set(xlabel="test top-1 [%], intact images", ylabel="LeRF − MoRF area, share of occlusion's")
     return fig
