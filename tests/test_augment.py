@@ -116,6 +116,12 @@ def test_a_third_of_the_holes_are_regions_with_few_edges():
     assert (unlike[told & ~together] > 0.8).all()
 
 
+def test_where_nothing_is_removed_nothing_went_together():
+    mask, together = removal_mask(300, (32, 32), 0.5, _generator(2))
+    gone = mask.flatten(1).any(1)
+    assert 0 < together.sum() < gone.sum() < 300 and not together[~gone].any()
+
+
 def test_lost_shares_are_spread_evenly_up_to_nine_tenths():
     mask = removal_mask(1800, (32, 32), 1.0, _generator(3)).mask
     lost = mask.double().mean(dim=(1, 2))
@@ -141,8 +147,9 @@ def test_patches_at_the_edge_of_other_sizes_are_cut():
 def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
     images = _images(40, size=8)
     colour = torch.tensor([0.25, 0.5, 0.123])
-    out = augment(images, border=0, mirror=False, removal=0.7, colour=colour, generator=_generator(6))
-    mask = removal_mask(40, (8, 8), 0.7, _generator(6)).mask
+    out, removed = augment(images, border=0, mirror=False, removal=0.7, colour=colour, generator=_generator(6))
+    mask, together = removal_mask(40, (8, 8), 0.7, _generator(6))
+    assert torch.equal(removed.mask, mask) and torch.equal(removed.together, together)
     assert 0 < mask.sum() < mask.numel()
     by_pixel = out.permute(0, 2, 3, 1)
     assert (by_pixel[mask] == colour).all()
@@ -152,27 +159,27 @@ def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
 
 def test_without_removal_pixels_are_exactly_those_of_the_file():
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    out = augment(images, border=0, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator())
-    assert out.dtype == torch.float32
+    out, removed = augment(images, border=0, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator())
+    assert out.dtype == torch.float32 and removed is None
     assert np.array_equal(out.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
 
 
 def test_augment_crops_mirrors_and_removes_with_its_own_draws():
     images = NUMBERED.expand(600, 1, 4, 4)
-    out = augment(images, border=1, mirror=True, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    out, _ = augment(images, border=1, mirror=True, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
     back = (out * 255).round().to(torch.uint8)[:, 0]
     straight = [_shift_of(image) for image in back]
     mirrored = [_shift_of(image.flip(1)) for image in back]
     assert all((a is None) != (b is None) for a, b in zip(straight, mirrored, strict=True))
     assert set(straight) - {None} == set(mirrored) - {None} and len(set(straight) - {None}) == 9
-    plain = augment(images, border=1, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    plain, _ = augment(images, border=1, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
     assert None not in [_shift_of(image) for image in (plain * 255).round().to(torch.uint8)[:, 0]]
 
 
 def test_a_seed_gives_a_batch():
     images = _images(16)
     batches = [
-        augment(images, border=2, mirror=True, removal=0.5, colour=torch.full((3,), 0.5), generator=_generator(seed))
+        augment(images, border=2, mirror=True, removal=0.5, colour=torch.full((3,), 0.5), generator=_generator(seed))[0]
         for seed in (8, 8, 9)
     ]
     assert torch.equal(batches[0], batches[1])

@@ -41,8 +41,8 @@ def test_the_first_twenty_losses_are_those_of_one_process(found):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("case", "another"), [("fa_cnn", "consistency"), ("consistency", "fa_cnn")])
-def test_so_are_those_of_an_fa_cnn_with_and_without_a_second_view(found, case, another):
+@pytest.mark.parametrize(("case", "another"), [("fa_cnn", "locality"), ("locality", "fa_cnn")])
+def test_so_are_those_of_an_fa_cnn_with_and_without_a_loss_on_its_maps(found, case, another):
     assert len(found["others"][case]) == 20
     assert found["others"][case] == pytest.approx(found["others_alone"][case], abs=1e-4)
     assert found["others"][case] != pytest.approx(found["others_alone"][another], abs=1e-4)

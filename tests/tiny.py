@@ -31,7 +31,6 @@ RECIPE = {
     "precision": "fp32",
     "memory_format": "contiguous",
     "val_fraction": 0.0,
-    "consistency": 0.0,
-    "consistency_epochs": None,
+    "locality": 0.0,
     "augment": {"crop": 0, "flip": False, "removal": 0.0},
 }

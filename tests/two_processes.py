@@ -25,8 +25,8 @@ REMOVING = RECIPE | {
     "augment": {"crop": 1, "flip": True, "removal": 0.5},
 }
 # Of a weight at which a network that has learned little shows it: its divergence is some 0.0001 nat.
-CONSISTENT = REMOVING | {"consistency": 100.0, "augment": {"crop": 1, "flip": True, "removal": 0.0}}
-CASES = {"resnet": (RESNET, REMOVING), "fa_cnn": (FA_CNN, REMOVING), "consistency": (FA_CNN, CONSISTENT)}
+LOCAL = REMOVING | {"locality": 100.0}
+CASES = {"resnet": (RESNET, REMOVING), "fa_cnn": (FA_CNN, REMOVING), "locality": (FA_CNN, LOCAL)}
 
 
 class FrozenNorm(nn.BatchNorm2d):

@@ -122,8 +122,7 @@ class TrainerConfig:
     precision: str = MISSING
     memory_format: str = MISSING
     val_fraction: float = MISSING
-    consistency: float = MISSING
-    consistency_epochs: int | None = MISSING
+    locality: float = MISSING
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -331,8 +330,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "trainer.precision": _one_of("auto", "fp32", "bf16"),
     "trainer.memory_format": _one_of("auto", "contiguous", "channels_last"),
     "trainer.val_fraction": _BELOW_ONE,
-    "trainer.consistency": _at_least(0),
-    "trainer.consistency_epochs": (lambda v: v is None or v >= 1, "must be null or at least 1"),
+    "trainer.locality": _at_least(0),
     "trainer.augment.crop": _at_least(0),
     "trainer.augment.removal": _within(0, 1),
     "checkpoint": (

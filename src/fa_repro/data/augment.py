@@ -45,7 +45,7 @@ class Removed(NamedTuple):
     """Which pixels of which images are removed."""
 
     mask: Tensor  # (n,H,W) bool
-    together: Tensor  # (n,) bool: whether neighbours went together, as patches or regions, or each pixel by itself
+    together: Tensor  # (n,) bool: whether neighbours went together, as patches or regions; not where each pixel went by itself
 
 
 def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.Generator) -> Removed:
@@ -72,8 +72,8 @@ def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.G
     coarse = torch.rand(n, 1, REGION_GRID, REGION_GRID, generator=generator)
     regions = _lowest(F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0], lost)
     kind = torch.randint(3, (n,), generator=generator)
-    mask = torch.stack([pixels, patches, regions])[kind, torch.arange(n)]
-    return Removed(mask & affected[:, None, None], kind > 0)
+    mask = torch.stack([pixels, patches, regions])[kind, torch.arange(n)] & affected[:, None, None]
+    return Removed(mask, (kind > 0) & mask.flatten(1).any(1))
 
 
 def _lowest(values: Tensor, share: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def _lowest(values: Tensor, share: Tensor) -> Tensor:
 
 def augment(
     images: Tensor, *, border: int, mirror: bool, removal: float, colour: Tensor, generator: torch.Generator
-) -> Tensor:
+) -> tuple[Tensor, Removed | None]:
     """Augment a batch.
 
     Args:
@@ -96,17 +96,18 @@ def augment(
         generator: on the CPU, so that every device draws the same.
 
     Returns:
-        (N,C,H,W) float32 in [0,1].
+        (N,C,H,W) float32 in [0,1], and what was removed; None if ``removal`` is 0.
 
     """
     images = crop(images, border, generator)
     if mirror:
         images = flip(images, generator)
     values = images.float() / 255
-    if removal > 0:
-        mask = removal_mask(len(values), (values.shape[2], values.shape[3]), removal, generator).mask
-        values = remove(values, mask.to(values.device), colour)
-    return values
+    if removal == 0:
+        return values, None
+    drawn = removal_mask(len(values), (values.shape[2], values.shape[3]), removal, generator)
+    removed = Removed(*(part.to(values.device) for part in drawn))
+    return remove(values, removed.mask, colour), removed
 
 
 def remove(images: Tensor, mask: Tensor, colour: Tensor) -> Tensor:

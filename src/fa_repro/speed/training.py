@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from fa_repro.data import ImageSet
+from fa_repro.data.augment import Removed, removal_mask
 from fa_repro.device import bf16_is_native
 from fa_repro.speed.timing import Comparison, Contender
 from fa_repro.training import Trainer
@@ -82,7 +83,9 @@ def _bare_steps(name: str, trainer: Trainer, steps: int) -> Contender:
     shape = (trainer.batch_size, *trainer.train.images.shape[1:])
     images = torch.rand(shape, generator=generator).to(trainer.device).contiguous(memory_format=trainer.memory_format)
     labels = torch.randint(len(trainer.train.classes), (len(images),), generator=generator).to(trainer.device)
-    removed = trainer.draw_removed(len(images), generator) if trainer.pairs_from == 1 else None
+    removal = trainer.recipe["augment"]["removal"]
+    drawn = removal_mask(len(images), (shape[2], shape[3]), removal, generator)
+    removed = Removed(*(part.to(trainer.device) for part in drawn))
 
     def run() -> int:
         trainer.model.train()

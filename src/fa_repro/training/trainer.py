@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from fa_repro.data import ImageSet
-from fa_repro.data.augment import Removed, augment, removal_mask, remove
+from fa_repro.data.augment import Removed, augment
 from fa_repro.device import autocast, choose_memory_format, choose_precision
 from fa_repro.errors import InputError
-from fa_repro.training.consistency import TwoViews, divergence
 from fa_repro.training.distributed import ALONE, World
 from fa_repro.training.evaluate import evaluate
+from fa_repro.training.locality import Estimating, divergence
 from fa_repro.training.schedule import schedule
 
 HISTORY = ("epoch", "lr", "train_loss", "val_loss", "val_top1", "images_per_second", "seconds")
@@ -63,7 +63,7 @@ class Trainer:
 
         Raises:
             InputError: fewer training images than one batch, a batch that the processes can't share evenly, or a
-                loss on the maps that contradicts the rest of the recipe.
+                loss on what is removed where nothing is.
 
         """
         self.device = train.images.device
@@ -78,32 +78,16 @@ class Trainer:
         self.precision = choose_precision(recipe["precision"], self.device)
         self.memory_format = choose_memory_format(recipe["memory_format"])
         self.model = model.to(memory_format=self.memory_format)
-        self.consistency = recipe["consistency"]
-        self.pairs_from = self._first_epoch_in_pairs()
+        self.locality = recipe["locality"]
+        if self.locality and not recipe["augment"]["removal"]:
+            raise InputError("trainer.locality: nothing is removed for it to see. Give trainer.augment.removal, too.")
         # What is trained through; the weights are the model's own.
-        self.network = world.wrap(TwoViews(self.model))
+        self.network = world.wrap(Estimating(self.model) if self.locality else self.model)
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)
         factor = schedule(recipe["schedule"], recipe["epochs"] * self.steps, recipe["warmup"])
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
         self.history: list[Row] = []
-
-    def _first_epoch_in_pairs(self) -> float:
-        """Return the first epoch, from 1, whose images come twice; infinity if none does."""
-        last, wanted = self.recipe["epochs"], self.recipe["consistency_epochs"]
-        if not self.consistency:
-            if wanted is not None:
-                raise InputError(f"trainer.consistency_epochs={wanted}: without trainer.consistency there are none.")
-            return float("inf")
-        first = 1 if wanted is None else last - wanted + 1
-        if first < 1:
-            raise InputError(f"trainer.consistency_epochs={wanted}: more than trainer.epochs={last}.")
-        if first == 1 and self.recipe["augment"]["removal"]:
-            raise InputError(
-                "trainer.consistency and trainer.augment.removal: with the first every image comes once more with "
-                "pixels removed. Give one of them, or trainer.consistency_epochs, the last epochs that have the first."
-            )
-        return first
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on from here."""
@@ -136,34 +120,26 @@ class Trainer:
                 )
             after_epoch()
 
-    def draw_removed(self, n: int, generator: torch.Generator) -> Removed:
-        """Draw what n images lose in their second view."""
-        removed = removal_mask(n, (self.train.images.shape[2], self.train.images.shape[3]), 1.0, generator)
-        return Removed(*(part.to(self.device) for part in removed))
-
     def step(self, images: Tensor, labels: Tensor, removed: Removed | None = None) -> Tensor:
         """Learn from one batch, or this process's share of it; return the loss, still on the device.
 
         Args:
-            images: (N,C,H,W) float in [0,1].
+            images: (N,C,H,W) float in [0,1], augmented.
             labels: (N,).
-            removed: what `draw_removed` gave for them.
+            removed: what they lost; the recipe's ``locality`` needs it.
 
         """
-        smoothing = self.recipe["label_smoothing"]
-        if removed is not None:
-            images = torch.cat([images, remove(images, removed.mask, self.colour)])
         images = images.contiguous(memory_format=self.memory_format)
         with autocast(self.device, self.precision):
-            kept = None if removed is None else (~removed.mask)[:, None].to(images.dtype)
-            logits, estimate = self.network(images, kept)
-        if removed is None:
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        else:
-            loss = F.cross_entropy(logits.float(), labels.repeat(2), label_smoothing=smoothing)
+            if self.locality and removed:
+                logits, estimate = self.network(images, (~removed.mask)[:, None].to(images.dtype))
+            else:
+                logits = self.network(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe["label_smoothing"])
+        if self.locality and removed:
             # By the whole batch's count: the mean over the processes is then the loss of one that has it all.
             n = self.world.sum(removed.together.sum()).clamp_min(1) / self.world.size
-            loss = loss + self.consistency * divergence(estimate, logits[len(labels) :], removed.together, n)
+            loss = loss + self.locality * divergence(estimate, logits, removed.together, n)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -182,15 +158,14 @@ class Trainer:
         title = f"epoch {epoch}/{self.recipe['epochs']}"
         quiet = None if self.world.leads else True  # None: quiet unless on a terminal
         for rows in tqdm(batches, title, unit="batch", delay=2, disable=quiet, leave=False):
-            images = augment(
+            images, removed = augment(
                 self.train.images[rows],
                 border=augmentation["crop"],
                 mirror=augmentation["flip"],
-                removal=0.0 if epoch >= self.pairs_from else augmentation["removal"],
+                removal=augmentation["removal"],
                 colour=self.colour,
                 generator=generator,
             )
-            removed = self.draw_removed(len(images), generator) if epoch >= self.pairs_from else None
             # Drawn for the whole batch in every process, so that any number of them sees the same images.
             share = self.world.share
             part = Removed(share(removed.mask), share(removed.together)) if removed else None
