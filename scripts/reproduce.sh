@@ -5,7 +5,8 @@
 #     scripts/reproduce.sh shapes            the embedded data set, results in results/shapes
 #     scripts/reproduce.sh cifar10 DIR       CIFAR-10 in DIR: DIR/train/CLASS/*.png (or DIR/cifar10/train/...), or what
 #                                            torchvision downloads; results in results/cifar10 and, of networks that saw
-#                                            pixels removed in training, results/cifar10-removal
+#                                            pixels removed in training, results/cifar10-removal and, with a loss that keeps
+#                                            maps local, results/cifar10-locality
 #     scripts/reproduce.sh search DIR        every grid of configs/experiment/search on CIFAR-10, results in results/search
 set -euo pipefail
 profile=${1:-shapes}
@@ -23,12 +24,12 @@ cifar10() { # Set data to the words for CIFAR-10 in the folder that was given.
 case $profile in
   shapes)
     data=(data=shapes)
-    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) removed=() seeds=()
+    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) removed=() localized=() seeds=()
     images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
     cifar10
     models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened) seeds=(1 2)
-    removed=(fa_cnn fa_cnn_local resnet_small resnet_whitened)
+    removed=(fa_cnn fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
   search)
     cifar10
@@ -63,6 +64,7 @@ maps() { # RESULTS MODEL: where its maps lie, and whether they come from what wa
 
 for model in "${models[@]}"; do network "$profile" "$out" "$model"; done
 for model in ${removed[@]+"${removed[@]}"}; do network "${profile}_removal" "$out-removal" "$model"; done
+for model in ${localized[@]+"${localized[@]}"}; do network "${profile}_locality" "$out-locality" "$model"; done
 # The control: of a probability, Grad-CAM is not the class map, and the check must say so.
 ask "$fa_repro" verify-gradcam "checkpoint=$out/train/fa_cnn/checkpoint.pt" score=probability "results=$out" name=fa_cnn-probability
 for model in fa_cnn resnet_whitened; do

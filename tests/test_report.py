@@ -415,7 +415,7 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
         (path / "config.yaml").write_text(json.dumps({"trainer": trainer}))
 
     for name in ("fa_cnn", "resnet_whitened", "untested"):
-        trained("gone", name, consistency=0.0, augment={"removal": 0.5})
+        trained("gone", name, locality=0.0, augment={"removal": 0.5})
     removal(whole / "gone", "fa_cnn", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
     removal(whole / "gone", "resnet_whitened", {"grad_cam": 0.2, "occlusion": 0.4}, {"grad_cam": 0.5})
     (whole / "docs").mkdir()
@@ -435,9 +435,10 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
     lines = whole / "gone/benchmark-removal/untested/differences.csv"
     pd.read_csv(lines).drop(columns="share_of_occlusion").to_csv(lines, index=False)  # as without occlusion
     assert front(groups(whole)).network.tolist() == ["fa_cnn", "resnet_whitened"]
-    trained("gone", "untested", consistency=1.0, augment={"removal": 0.0})
-    assert "Every training image came twice" in report(groups(whole), whole)
-    trained("gone", "untested", consistency=0.0, augment={"removal": 0.0})
+    for weight, says in ((0.0, False), (2.0, True)):
+        trained("gone", "untested", locality=weight, augment={"removal": 0.5})
+        assert ("A loss of weight 2 had the maps say nothing where they were gone." in report(groups(whole), whole)) == says
+    trained("gone", "untested", locality=0.0, augment={"removal": 0.0})
     assert groups(whole)[0].removal == "" and not len(front(groups(whole)))
 
 

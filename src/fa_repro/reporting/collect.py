@@ -22,6 +22,7 @@ PROFILES = {
     "shapes": ("fa_cnn", *ABLATIONS, "resnet_whitened"),
     "cifar10": ("fa_cnn", *ABLATIONS, *RESNETS),
     "cifar10-removal": ("fa_cnn", "fa_cnn_local", *RESNETS),
+    "cifar10-locality": ("fa_cnn", "resnet_whitened"),
 }
 CONTROL = "fa_cnn-probability"
 
@@ -133,12 +134,12 @@ class Group:
         words = set()
         for run in self.runs.get("train", {}).values():
             trainer = run.config.get("trainer", {})
-            if trainer.get("consistency"):
-                words.add("Every training image came twice, intact and with pixels removed.")
-            elif share := trainer.get("augment", {}).get("removal"):
-                words.add(f"{share:.0%} of the training images had pixels removed.")
-            else:
+            share = trainer.get("augment", {}).get("removal")
+            if not share:
                 return ""
+            words.add(f"{share:.0%} of the training images had pixels removed.")
+            if weight := trainer.get("locality"):
+                words.add(f"A loss of weight {weight:g} had the maps say nothing where they were gone.")
         return " ".join(sorted(words))
 
     def resnet(self, command: str) -> Run | None:
