@@ -437,7 +437,8 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
     assert front(groups(whole)).network.tolist() == ["fa_cnn", "resnet_whitened"]
     for weight, says in ((0.0, False), (2.0, True)):
         trained("gone", "untested", locality=weight, augment={"removal": 0.5})
-        assert ("A loss of weight 2 had the maps say nothing where they were gone." in report(groups(whole), whole)) == says
+        page = report(groups(whole), whole)
+        assert ("A loss of weight 2 had the maps say nothing where they were gone." in page) == says
     trained("gone", "untested", locality=0.0, augment={"removal": 0.0})
     assert groups(whole)[0].removal == "" and not len(front(groups(whole)))
 

@@ -45,7 +45,7 @@ class Removed(NamedTuple):
     """Which pixels of which images are removed."""
 
     mask: Tensor  # (n,H,W) bool
-    together: Tensor  # (n,) bool: whether neighbours went together, as patches or regions; not where each pixel went by itself
+    together: Tensor  # (n,) bool: whether neighbours went together, as patches or regions; else each by itself, or none
 
 
 def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.Generator) -> Removed:
