@@ -1,4 +1,4 @@
-"""What several test files share: the command line, in this process or as a program; a tiny trained run; image files."""
+"""What several test files share: the command line, in this process or as a program; runs, trained or made; images."""
 
 import contextlib
 import io
@@ -122,6 +122,15 @@ def tree(tmp_path: Path) -> tuple[Callable[..., Path], Path]:
         return path
 
     return write, root
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """Return a results folder whose group ``shapes`` bears out every claim."""
+    from made_runs import support_claims
+
+    support_claims(tmp_path / "shapes")
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

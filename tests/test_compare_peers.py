@@ -1,25 +1,22 @@
 """The script that runs other libraries beside ours: what it compares, what it writes, what it refuses."""
 
-import importlib.util
 import json
-from pathlib import Path
+from importlib.util import find_spec
 
 import pandas as pd
 import pytest
 import torch
 
+import compare_peers
+from comparisons import patches
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data.shapes import CLASSES
 from fa_repro.models import Task, build_model
 from fa_repro.rundir import digest
 from tiny import RESNET
 
-_spec = importlib.util.spec_from_file_location("compare_peers", Path(__file__).parents[1] / "scripts/compare_peers.py")
-compare_peers = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(compare_peers)
-
 TASK = Task(len(CLASSES), 3, 16, [0.4] * 3, [0.3] * 3)
-INSTALLED = [name for name in compare_peers.PEERS if importlib.util.find_spec(name)]
+INSTALLED = [name for name in compare_peers.PEERS if find_spec(name)]
 
 
 @pytest.fixture
@@ -63,8 +60,8 @@ def test_a_run_finds_agreement_and_writes_three_files(checkpoint, tmp_path, caps
 
 @pytest.mark.skipif("captum" not in INSTALLED, reason="captum is not installed")
 def test_a_difference_beyond_its_limit_is_an_answer_of_no(checkpoint, tmp_path, monkeypatch, capsys):
-    ours = compare_peers.occlusion
-    monkeypatch.setattr(compare_peers, "occlusion", lambda *words: 1.001 * ours(*words))
+    ours = patches.occlusion
+    monkeypatch.setattr(patches, "occlusion", lambda *words: 1.001 * ours(*words))
     monkeypatch.setattr(compare_peers, "find_spec", lambda name: name == "captum" or None)
     assert compare_peers.main(_words(checkpoint, "--out", str(tmp_path / "no"))) == 1
     table = pd.read_csv(tmp_path / "no" / "table.csv").set_index("theirs")

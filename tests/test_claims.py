@@ -1,0 +1,96 @@
+"""The verdicts of the report: which runs support a claim, which contradict it, and which leave it open."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from fa_repro.reporting.claims import FAILS, HOLDS, OPEN, UNTESTED, judge
+from fa_repro.reporting.collect import groups
+from made_runs import metrics, morphing_rows, verdicts
+
+
+def test_every_claim_holds_on_runs_that_support_it(whole):
+    assert verdicts(whole) == {"C1": HOLDS, "C2": HOLDS, "C3": HOLDS, "C4": HOLDS, "C5": HOLDS, "C6": UNTESTED}
+
+
+@pytest.mark.parametrize(
+    ("claim", "file", "column", "value", "words"),
+    [
+        ("C2", "verify-gradcam/fa_cnn/identity.csv", "holds", False, "largest relative error"),
+        ("C1", "verify-gradcam/fa_cnn/identity.csv", "holds", False, "every class's map is not its Grad-CAM map"),
+        ("C1", "verify-gradcam/fa_cnn_linear_head/identity.csv", "holds", True, "they are Grad-CAM maps still"),
+        ("C1", "verify-gradcam/fa_cnn/decomposition.csv", "holds", False, "do not add up to the logit"),
+        ("C1", "verify-gradcam/fa_cnn_plain/morphing.csv", "cosine_to_last", 0.9, "without skips 0.90"),
+        ("C3", "verify-gradcam/fa_cnn/morphing.csv", "holds", False, "beyond the bound"),
+        ("C3", "verify-gradcam/fa_cnn/morphing.csv", "relative_change", 1.3, "by 1.30 of their norm"),
+        ("C3", "verify-gradcam/fa_cnn/morphing.csv", "cosine_to_last", 0.5, "to the last maps 0.50, 0.50, 0.50"),
+        ("C3", "verify-gradcam/fa_cnn_plain/morphing.csv", "cosine_to_previous", 0.8, "without skips 0.80 or less"),
+        ("C5", "benchmark-removal/fa_cnn/differences.csv", "share_of_occlusion_high", 0.47, "Grad-CAM on"),
+        ("C5", "benchmark-removal/fa_cnn/differences.csv", "minus_reference_low", 0.05, "random 0.000"),
+    ],
+)
+def test_a_run_that_contradicts_a_claim_turns_its_verdict(whole, claim, file, column, value, words):
+    path = whole / "shapes" / file
+    table = pd.read_csv(path)
+    table[column] = value
+    table.to_csv(path, index=False)
+    verdict = judge(*groups(whole))[claim]
+    assert verdict.answer == FAILS and words in verdict.evidence
+
+
+@pytest.mark.parametrize("ablation", ["fa_cnn_plain", "fa_cnn_undamped"])
+def test_the_ablations_do_not_morph_slowly(whole, ablation):
+    path = whole / "shapes/verify-gradcam/fa_cnn/morphing.csv"
+    pd.DataFrame(morphing_rows(ablation)).to_csv(path, index=False)
+    assert verdicts(whole)["C3"] == FAILS
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("metrics.json", metrics(0.9) | {"macs": 40_000_000}),
+        ("config.yaml", {"trainer": {"epochs": 3}}),
+    ],
+)
+def test_networks_of_another_recipe_or_cost_are_not_compared(whole, file, words):
+    for name in ("fa_cnn", "resnet_small"):
+        (whole / "shapes/train" / name / "config.yaml").write_text(json.dumps({"trainer": {"epochs": 2}}))
+    assert verdicts(whole)["C4"] == HOLDS
+    (whole / "shapes/train/fa_cnn" / file).write_text(json.dumps(words))
+    assert verdicts(whole)["C4"] == UNTESTED
+
+
+def test_the_removal_claim_is_open_within_the_intervals_and_untested_without_a_yardstick(whole):
+    path = whole / "shapes/benchmark-removal/fa_cnn/differences.csv"
+    table = pd.read_csv(path).set_index(["method", "imputation"])
+
+    def verdict(method, **changed):
+        new = table.copy()
+        for column, value in changed.items():
+            new.loc[(method, "mean"), column] = value
+        new.reset_index().to_csv(path, index=False)
+        return verdicts(whole)["C5"]
+
+    assert verdict("permutation") == HOLDS
+    assert verdict("permutation", lerf_minus_morf=0.305, minus_reference_low=-0.005) == OPEN
+    assert verdict("permutation", lerf_minus_morf=0.315, minus_reference_low=0.005) == FAILS
+    assert verdict("occlusion", lerf_minus_morf=0.9, minus_reference_low=0.59) == HOLDS  # the yardstick may be ahead
+    assert verdict("feature_map", share_of_occlusion=0.49, share_of_occlusion_high=0.51) == OPEN
+    assert verdict("feature_map", share_of_occlusion=None) == UNTESTED
+
+
+def test_the_first_imputation_named_is_the_reports(whole):
+    path = whole / "shapes/benchmark-removal/fa_cnn/differences.csv"
+    table = pd.read_csv(path)
+    assert verdicts(whole)["C5"] == HOLDS and "-1.000" not in judge(*groups(whole))["C5"].evidence
+    table.iloc[::-1].to_csv(path, index=False)
+    assert verdicts(whole)["C5"] == FAILS and "-1.000" in judge(*groups(whole))["C5"].evidence
+
+
+def test_accuracy_holds_down_to_one_point_below_the_resnet(whole):
+    path = whole / "shapes/train/fa_cnn/metrics.json"
+    path.write_text(json.dumps(metrics(0.896)))
+    assert verdicts(whole)["C4"] == HOLDS
+    path.write_text(json.dumps(metrics(0.894)))
+    assert verdicts(whole)["C4"] == FAILS

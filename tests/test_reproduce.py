@@ -1,0 +1,39 @@
+"""scripts/reproduce.sh makes the runs that the report asks for, and searches every grid."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fa_repro.reporting.collect import PROFILES, Group
+
+
+def commands_of(folder, *words):
+    """Run scripts/reproduce.sh with a command that writes down what it is told to do; return that."""
+    script = Path(__file__).parents[1] / "scripts" / "reproduce.sh"
+    (folder / "fa-repro").write_text('#!/bin/sh\necho "$@" >> words\n')
+    (folder / "fa-repro").chmod(0o755)
+    subprocess.run(["bash", str(script), *words], cwd=folder, env=os.environ | {"BIN": "."}, check=True)
+    *lines, last = (folder / "words").read_text().splitlines()
+    assert last == "report"
+    return [line.split() for line in lines]
+
+
+@pytest.mark.parametrize("words", [["shapes"], ["cifar10", "data"]])
+def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, words):
+    made = set()
+    for command, *rest in commands_of(tmp_path, *words):
+        keys = dict(word.split("=", 1) for word in rest)
+        if "seed" not in keys:
+            made.add((keys["results"].removeprefix("results/"), f"{command}/{keys['name']}"))
+    groups = [Group(name, tmp_path / name) for name in PROFILES if name.startswith(words[0])]
+    asked = {(group.name, run) for group in groups for run in group.missing()}
+    assert made == asked and len(asked) > 15
+
+
+def test_the_script_searches_every_grid(tmp_path):
+    grids = {file.stem for file in (Path(__file__).parents[1] / "configs/experiment/search").glob("*.yaml")}
+    lines = commands_of(tmp_path, "search", "data")
+    assert sorted(line[4].removeprefix("experiment=search/") for line in lines) == sorted(grids - {"base"})
+    assert all(line[:4] == ["train", "-m", "data=cifar10", "data.root=data"] for line in lines)

@@ -1,0 +1,58 @@
+"""Searches in the report: a table and a figure of each, which outlive its runs."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from fa_repro.reporting.search import COLUMNS
+from made_runs import make_run, metrics
+
+
+def tried(root, name, val_top1, model="fa_cnn", macs=40_000_000):
+    run = root / "search" / "cifar10"
+    make_run(run, "train", name, metrics=metrics(0.1) | {"val_top1": val_top1, "macs": macs})
+    config = {"model": {"name": model, "depth": [2, 1]}, "trainer": {"lr": 0.1, "augment": {"crop": 2}}, "seed": 0}
+    (run / "train" / name / "config.yaml").write_text(json.dumps(config))
+
+
+def test_a_search_becomes_a_table_and_a_figure(cli, tmp_path):
+    tried(tmp_path, "b", 0.5)
+    tried(tmp_path, "a", 0.7, "resnet_small", 20_000_000)
+    assert cli("report", f"results={tmp_path}").code == 0
+    table = pd.read_csv(tmp_path / "search" / "cifar10.csv")
+    assert list(table.columns) == COLUMNS
+    assert table.name.tolist() == ["a", "b"] and table.val_top1.tolist() == [0.7, 0.5]
+    assert table.config[1] == "depth=[2,1] lr=0.1 augment.crop=2"
+    assert (tmp_path / "search" / "cifar10.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "REPORT.md").read_text()
+    assert page.index("| `a` | 70.0 | 1.00 M | 20.0 M | 400 |") < page.index("| `b` | 50.0 |")
+    assert "cifar10: **" not in page  # no claim is judged by a search
+    assert "10.0 %" not in page  # the test accuracy of a variant is nobody's business
+
+
+def test_a_searchs_table_outlives_its_runs_and_takes_new_ones(cli, tmp_path):
+    tried(tmp_path, "a", 0.5)
+    tried(tmp_path, "b", 0.6)
+    assert cli("report", f"results={tmp_path}").code == 0
+    shutil.rmtree(tmp_path / "search" / "cifar10")
+    tried(tmp_path, "b", 0.8)
+    tried(tmp_path, "c", 0.4)
+    assert cli("report", f"results={tmp_path}").code == 0
+    table = pd.read_csv(tmp_path / "search" / "cifar10.csv")
+    assert dict(zip(table.name, table.val_top1, strict=True)) == {"a": 0.5, "b": 0.8, "c": 0.4}
+
+
+@pytest.mark.parametrize("text", ["", "name,val_top1\na,0.5\n"])
+def test_a_table_that_is_no_searchs_is_refused(cli, tmp_path, text):
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "cifar10.csv").write_text(text)
+    code, _, err = cli("report", f"results={tmp_path}")
+    assert code == 2 and err.count("\n") == 1 and "cifar10.csv" in err
+
+
+def test_a_variant_without_validation_is_refused(cli, tmp_path):
+    tried(tmp_path, "a", None)
+    code, _, err = cli("report", f"results={tmp_path}")
+    assert code == 2 and "trainer.val_fraction" in err
