@@ -8,7 +8,7 @@ import pytest
 from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
-from made_runs import PROVENANCE, make_run, metrics, verdicts
+from made_runs import PROVENANCE, make_run, metrics, verdicts, removal
 
 
 def test_conditions_that_differ_between_runs_are_all_told(whole):
@@ -80,6 +80,13 @@ def test_shares_stand_beside_the_controls_and_say_which_method_is_behind_one(who
     assert "| `fa_cnn` | mean | 100 | – † | – | – † |" in removal_part(
         whole
     )  # what isn't known isn't taken for granted
+
+
+def test_variants_of_a_benchmark_are_in_the_report_and_not_in_the_readme(whole):
+    removal(whole / "shapes", "fa_cnn-nearest", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
+    assert "| `fa_cnn-nearest` | mean |" in report(groups(whole), whole)
+    readme = readme_part(groups(whole))
+    assert "| `fa_cnn` | mean |" in readme and "fa_cnn-nearest" not in readme
 
 
 def test_each_network_has_its_orders_conditions_and_warnings(whole):

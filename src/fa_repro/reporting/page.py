@@ -76,13 +76,13 @@ def _figures(group: Group, results: Path) -> Iterator[str]:
             yield f"- `{command}/{name}`: {', '.join(links + pages)}"
 
 
-def _removal(group: Group) -> list[str]:
+def _removal(group: Group, variants: bool) -> list[str]:
     return [
         "**Percent pixels removed**: LeRF − MoRF area under the target probability, as a share of occlusion's on the "
         "same network, with its 95 % interval. Larger is better; networks are comparable through these shares alone. "
         f"{BEHIND.strip()}: not ahead of every control (`random`, `center`) beyond the interval of the paired "
         "difference, so no better than a map that knows nothing of the image.",
-        removal_table(group),
+        removal_table(group, variants),
     ]
 
 
@@ -103,7 +103,7 @@ def _section(group: Group) -> list[str]:
         accuracy_table(group),
         "**Proofs in numbers** (a *no* is due for the Linear head, a ResNet and the probability)",
         proof_table(group),
-        *_removal(group),
+        *_removal(group, variants=True),
         *_orders(group),
         *_localization(group),
         "**Sanity**: rank correlation of the maps with those of the same network with all its weights drawn anew, ± "
@@ -182,7 +182,7 @@ def readme_part(found: list[Group], picture: str | None = None) -> str:
         if any(verdict.answer != UNTESTED for verdict in judged.values()):
             parts.append(markdown_table(["", "claim", "verdict", "evidence"], rows))
         if group.runs.get("benchmark-removal"):
-            parts += _removal(group)
+            parts += _removal(group, variants=False)
     if picture:
         parts += ["### Accuracy and faithfulness", FRONT, f"![share of occlusion's area against top-1]({picture})"]
     return "\n\n".join(parts) if parts else "No results yet."

@@ -74,14 +74,21 @@ def proof_table(group: Group) -> str:
     return markdown_table(header, rows)
 
 
-def removal_table(group: Group) -> str:
+def removal_table(group: Group, variants: bool = True) -> str:
     """Return the LeRF - MoRF area of every method on every network of a group, as a share of occlusion's there.
 
     A method that is not ahead of every control, beyond the interval of the paired difference, bears a `BEHIND`.
+
+    Args:
+        group: the group.
+        variants: whether runs that don't bear a network's name, such as NAME-nearest, have their lines, too.
+
     """
     cells: dict[str, dict[str, str]] = {}
     lead: dict[str, list[str]] = {}
     for name, run in group.runs.get("benchmark-removal", {}).items():
+        if not variants and group.get("train", name) is None:
+            continue
         for _, line in run.table("differences.csv").iterrows():
             row = f"{name} {line.imputation}"
             lead[row] = [f"`{name}`", str(line.imputation), str(line.n)]
