@@ -8,7 +8,7 @@ import pytest
 from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
-from made_runs import PROVENANCE, make_run, metrics, verdicts, removal
+from made_runs import PROVENANCE, make_run, metrics, removal, verdicts
 
 
 def test_conditions_that_differ_between_runs_are_all_told(whole):
