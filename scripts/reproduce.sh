@@ -28,8 +28,8 @@ case $profile in
     images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
     cifar10
-    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened) seeds=(1 2)
-    removed=(fa_cnn fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn resnet_whitened)
+    models=(fa_cnn fa_cnn_fine fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened) seeds=(1 2)
+    removed=(fa_cnn fa_cnn_fine fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
   search)
     cifar10

@@ -16,12 +16,12 @@ from fa_repro.errors import InputError
 
 ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
 RESNETS = ("resnet_whitened", "resnet_small")  # what FA-CNN is held against: the first of them that was run
-MODELS = ("fa_cnn", "fa_cnn_local", *ABLATIONS, *RESNETS)  # in the order of the tables
+MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ABLATIONS, *RESNETS)  # in the order of the tables
 # The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.
 PROFILES = {
     "shapes": ("fa_cnn", *ABLATIONS, "resnet_whitened"),
-    "cifar10": ("fa_cnn", *ABLATIONS, *RESNETS),
-    "cifar10-removal": ("fa_cnn", "fa_cnn_local", *RESNETS),
+    "cifar10": ("fa_cnn", "fa_cnn_fine", *ABLATIONS, *RESNETS),
+    "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *RESNETS),
     "cifar10-locality": ("fa_cnn", "resnet_whitened"),
 }
 CONTROL = "fa_cnn-probability"
