@@ -8,7 +8,7 @@ import pytest
 from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
-from made_runs import PROVENANCE, make_run, metrics, removal, verdicts
+from made_runs import PROVENANCE, make_run, metrics, removal, verdicts, verify
 
 
 def test_conditions_that_differ_between_runs_are_all_told(whole):
@@ -108,11 +108,29 @@ def test_every_figure_is_linked_and_exists(whole):
     assert all(f"({picture})" in page for picture in pictures)
 
 
-def test_real_data_come_before_the_embedded_set(whole):
+def test_real_data_come_before_the_embedded_set_which_the_readme_takes_for_the_claims_alone(whole):
     make_run(whole / "zoo", "train", "fa_cnn", metrics=metrics(0.5))
-    assert [group.name for group in groups(whole)] == ["zoo", "shapes"]
-    assert readme_part(groups(whole)).startswith("### zoo")
-    assert "### shapes" not in readme_part(groups(whole))
+    verify(whole / "zoo", "fa_cnn")
+    found = groups(whole)
+    assert [group.name for group in found] == ["zoo", "shapes"]
+    page = readme_part(found)
+    assert page.startswith("- **zoo**: 900 training") and "- **shapes**" not in page
+    assert "| `fa_cnn` | 50.0 |" in page and "| `resnet_small` | 90.5 |" not in page
+    assert "|  | claim | zoo | shapes |" in page
+    (identity,) = (line for line in page.splitlines() if line.startswith("| C2 |"))
+    (accuracy,) = (line for line in page.splitlines() if line.startswith("| C4 |"))
+    assert identity.endswith("| holds | holds |") and accuracy.endswith("| – | holds |")
+
+
+def test_networks_of_several_groups_share_the_readmes_tables(whole):
+    for group in ("zoo", "zoo-removal"):
+        make_run(whole / group, "train", "fa_cnn", metrics=metrics(0.5))
+        removal(whole / group, "fa_cnn", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
+    page = readme_part(groups(whole))
+    assert page.count("| trained as | network |") == 2
+    for group in ("zoo", "zoo-removal"):
+        assert f"| {group} | `fa_cnn` | 50.0 |" in page and f"| {group} | `fa_cnn` | mean | 100 | 0.75" in page
+    assert "trained as" not in report(groups(whole), whole)
 
 
 def test_a_table_beside_the_runs_is_no_run(whole):

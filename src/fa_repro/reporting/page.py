@@ -1,11 +1,11 @@
 """REPORT.md: claim, evidence, verdict, every figure linked; and the results part of a README."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from fa_repro.reporting.claims import CLAIMS, UNTESTED, judge
+from fa_repro.reporting.claims import CLAIMS, UNTESTED, Verdict, judge
 from fa_repro.reporting.collect import Group, Run
 from fa_repro.reporting.tables import (
     BEHIND,
@@ -22,10 +22,18 @@ from fa_repro.tables import markdown_table
 COMMANDS = (
     "train", "verify-gradcam", "benchmark-removal", "benchmark-localization", "benchmark-sanity", "benchmark-speed",
 )  # fmt: skip
+HOW = (
+    "The last epoch is reported: mean ± standard deviation over seeds; of one seed, a point more or less is within the "
+    "spread. Throughput and minutes are the runs' own, on a machine they may have shared."
+)
 FRONT = (
     "Networks trained with pixels removed: top-1 on intact test images, and the LeRF − MoRF area of the map that a "
     "network explains itself by (FA-CNN's feature map, Grad-CAM of the others), as a share of occlusion's on the same "
     "network."
+)
+VERDICTS = (
+    "–: not tested with these networks; shapes is the embedded data set. The numbers behind each verdict stand in the "
+    "report."
 )
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
 
@@ -57,9 +65,7 @@ def _conditions(group: Group) -> str:
     return (
         f"{train} training and {test} test images, {_all(m['precision'] for m in metrics)}, on "
         f"{_all(run.provenance['device'] for run in trained)}, torch {packages}"
-        f"{', commit ' + ', '.join(commits) if commits else ''}.{removed} The last epoch is reported: mean ± standard "
-        f"deviation over seeds; of one seed, a point more or less is within the spread. Throughput and minutes are the "
-        f"runs' own, on a machine they may have shared."
+        f"{', commit ' + ', '.join(commits) if commits else ''}.{removed}"
     )
 
 
@@ -76,13 +82,13 @@ def _figures(group: Group, results: Path) -> Iterator[str]:
             yield f"- `{command}/{name}`: {', '.join(links + pages)}"
 
 
-def _removal(group: Group, variants: bool) -> list[str]:
+def _removal(found: Sequence[Group], variants: bool) -> list[str]:
     return [
         "**Percent pixels removed**: LeRF − MoRF area under the target probability, as a share of occlusion's on the "
         "same network, with its 95 % interval. Larger is better; networks are comparable through these shares alone. "
         f"{BEHIND.strip()}: not ahead of every control (`random`, `center`) beyond the interval of the paired "
         "difference, so no better than a map that knows nothing of the image.",
-        removal_table(group, variants),
+        removal_table(found, variants),
     ]
 
 
@@ -98,12 +104,12 @@ def _orders(group: Group) -> list[str]:
 
 def _section(group: Group) -> list[str]:
     return [
-        _conditions(group),
+        f"{_conditions(group)} {HOW}",
         "**Accuracy**",
-        accuracy_table(group),
+        accuracy_table([group]),
         "**Proofs in numbers** (a *no* is due for the Linear head, a ResNet and the probability)",
         proof_table(group),
-        *_removal(group, variants=True),
+        *_removal([group], variants=True),
         *_orders(group),
         *_localization(group),
         "**Sanity**: rank correlation of the maps with those of the same network with all its weights drawn anew, ± "
@@ -165,6 +171,22 @@ def report(
     return "\n\n".join(parts) + "\n"
 
 
+def _decided(verdicts: Mapping[str, Verdict]) -> bool:
+    return any(verdict.answer != UNTESTED for verdict in verdicts.values())
+
+
+def _verdict_table(judged: Mapping[str, Mapping[str, Verdict]]) -> str:
+    rows = [
+        [
+            claim,
+            words,
+            *("–" if verdicts[claim].answer == UNTESTED else verdicts[claim].answer for verdicts in judged.values()),
+        ]
+        for claim, words in CLAIMS.items()
+    ]
+    return markdown_table(["", "claim", *judged], rows)
+
+
 def readme_part(found: list[Group], picture: str | None = None) -> str:
     """Return the results part of a README: verdicts, accuracy and removal on real data, or on the embedded set.
 
@@ -174,18 +196,16 @@ def readme_part(found: list[Group], picture: str | None = None) -> str:
 
     """
     real = [group for group in found if group.name != "shapes"] or found
-    parts = []
-    for group in real:
-        judged = judge(group)
-        rows = [[claim, words, *judged[claim]] for claim, words in CLAIMS.items()]
-        parts += [f"### {group.name}", _conditions(group), accuracy_table(group)]
-        if any(verdict.answer != UNTESTED for verdict in judged.values()):
-            parts.append(markdown_table(["", "claim", "verdict", "evidence"], rows))
-        if group.runs.get("benchmark-removal"):
-            parts += _removal(group, variants=False)
+    if not real:
+        return "No results yet."
+    parts = ["\n".join(f"- **{group.name}**: {_conditions(group)}" for group in real), HOW, accuracy_table(real)]
+    if judged := {group.name: verdicts for group in found if _decided(verdicts := judge(group))}:
+        parts += ["### The claims", VERDICTS, _verdict_table(judged)]
+    if any(group.runs.get("benchmark-removal") for group in real):
+        parts += _removal(real, variants=False)
     if picture:
         parts += ["### Accuracy and faithfulness", FRONT, f"![share of occlusion's area against top-1]({picture})"]
-    return "\n\n".join(parts) if parts else "No results yet."
+    return "\n\n".join(parts)
 
 
 def replace_part(text: str, part: str) -> str | None:

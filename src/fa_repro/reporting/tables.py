@@ -1,5 +1,7 @@
 """The tables of the report: accuracy, proofs, removal, localization, sanity and speed of one group of runs."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 import pandas as pd
 
 from fa_repro.attribution import CONTROLS
@@ -19,28 +21,40 @@ def spread(values: list[float], digits: int) -> str:
     return f"{mean} ± {column.std():.{digits}f}" if len(values) > 1 else mean
 
 
-def accuracy_table(group: Group) -> str:
-    """Return top-1 and cost of every trained network of a group, over its seeds."""
-    networks = group.networks
-    known = [name for name in MODELS if name in networks]
+def _groups_column(found: Sequence[Group], name: str) -> list[str]:
+    """Return the column that tells groups apart: none if there is but one."""
+    return [name] if len(found) > 1 else []
+
+
+def _named(runs: Mapping[str, Run]) -> Iterator[tuple[str, Run]]:
+    """Yield runs with their names, the FA-CNN's first."""
+    yield from sorted(runs.items(), key=lambda item: (not item[0].startswith("fa_cnn"), item[0]))
+
+
+def accuracy_table(found: Sequence[Group]) -> str:
+    """Return top-1 and cost of every trained network of the groups, over its seeds."""
     rows = []
-    for name in known + [name for name in networks if name not in known]:
-        metrics = [run.json("metrics.json") for run in networks[name]]
-        first = metrics[0]
-        rows.append(
-            [
-                f"`{name}`",
-                spread([100 * m["top1"] for m in metrics], 2 if len(metrics) > 1 else 1),
-                str(len(metrics)),
-                f"{first['parameters'] / 1e6:.2f} M",
-                f"{first['macs'] / 1e6:.1f} M",
-                str(first["epochs"]),
-                f"{sum(m['images_per_second'] for m in metrics) / len(metrics):.0f}",
-                f"{sum(m['seconds'] for m in metrics) / len(metrics) / 60:.1f}",
-            ]
-        )
+    for group in found:
+        networks = group.networks
+        known = [name for name in MODELS if name in networks]
+        for name in known + [name for name in networks if name not in known]:
+            metrics = [run.json("metrics.json") for run in networks[name]]
+            first = metrics[0]
+            rows.append(
+                [
+                    *_groups_column(found, group.name),
+                    f"`{name}`",
+                    spread([100 * m["top1"] for m in metrics], 2 if len(metrics) > 1 else 1),
+                    str(len(metrics)),
+                    f"{first['parameters'] / 1e6:.2f} M",
+                    f"{first['macs'] / 1e6:.1f} M",
+                    str(first["epochs"]),
+                    f"{sum(m['images_per_second'] for m in metrics) / len(metrics):.0f}",
+                    f"{sum(m['seconds'] for m in metrics) / len(metrics) / 60:.1f}",
+                ]
+            )
     columns = ["test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs", "training images/s", "minutes"]
-    return markdown_table(["network", *columns], rows)
+    return markdown_table([*_groups_column(found, "trained as"), "network", *columns], rows)
 
 
 def proof_table(group: Group) -> str:
@@ -74,29 +88,32 @@ def proof_table(group: Group) -> str:
     return markdown_table(header, rows)
 
 
-def removal_table(group: Group, variants: bool = True) -> str:
-    """Return the LeRF - MoRF area of every method on every network of a group, as a share of occlusion's there.
+def removal_table(found: Sequence[Group], variants: bool = True) -> str:
+    """Return the LeRF - MoRF area of every method on every network of the groups, as a share of occlusion's there.
 
     A method that is not ahead of every control, beyond the interval of the paired difference, bears a `BEHIND`.
 
     Args:
-        group: the group.
+        found: the groups.
         variants: whether runs that don't bear a network's name, such as NAME-nearest, have their lines, too.
 
     """
-    cells: dict[str, dict[str, str]] = {}
-    lead: dict[str, list[str]] = {}
-    for name, run in group.runs.get("benchmark-removal", {}).items():
-        if not variants and group.get("train", name) is None:
-            continue
-        for _, line in run.table("differences.csv").iterrows():
-            row = f"{name} {line.imputation}"
-            lead[row] = [f"`{name}`", str(line.imputation), str(line.n)]
-            known = pd.notna(line.get("share_of_occlusion"))
-            share = cell(line, "share_of_occlusion", 2) if known else "–"
-            ahead = all(line.get(f"minus_{control}_low", 0) > 0 for control in CONTROLS)
-            cells.setdefault(row, {})[str(line.method)] = share + BEHIND * (line.method not in CONTROLS and not ahead)
-    return _by_method(cells, lead, ["network", "removed pixels", "images"])
+    rows: list[tuple[list[str], dict[str, str]]] = []
+    for group in found:
+        for name, run in _named(group.runs.get("benchmark-removal", {})):
+            table = run.table("differences.csv")
+            if not len(table) or (not variants and group.get("train", name) is None):
+                continue
+            for imputation, lines in table.groupby("imputation", sort=False):
+                lead = [*_groups_column(found, group.name), f"`{name}`", str(imputation), str(lines.n.iloc[0])]
+                rows.append((lead, {str(line.method): _share(line) for _, line in lines.iterrows()}))
+    return _by_method([*_groups_column(found, "trained as"), "network", "removed pixels", "images"], rows)
+
+
+def _share(line: pd.Series) -> str:
+    share = cell(line, "share_of_occlusion", 2) if pd.notna(line.get("share_of_occlusion")) else "–"
+    ahead = all(line.get(f"minus_{control}_low", 0) > 0 for control in CONTROLS)
+    return share + BEHIND * (line.method not in CONTROLS and not ahead)
 
 
 def order_table(run: Run) -> str:
@@ -120,29 +137,31 @@ def order_table(run: Run) -> str:
 
 def localization_table(group: Group) -> str:
     """Return the value of every method on every network of a group, a line for each measure, beside chance."""
-    cells: dict[str, dict[str, str]] = {}
-    lead: dict[str, list[str]] = {}
-    for name, run in group.runs.get("benchmark-localization", {}).items():
+    rows: list[tuple[list[str], dict[str, str]]] = []
+    for name, run in _named(group.runs.get("benchmark-localization", {})):
         table = run.table("localization.csv")
         for measure, lines in table.groupby("measure", sort=False) if len(table) else ():
-            row = f"{name} {measure}"
-            lead[row] = [f"`{name}`", str(measure).replace("_", " "), f"{lines.chance.iloc[0]:.3f}"]
-            cells[row] = {
-                str(line.method): f"{line.value:.3f} ± {(line.high - line.low) / 2:.3f}" for _, line in lines.iterrows()
-            }
-    return _by_method(cells, lead, ["network", "measure", "chance"])
+            cells = {str(line.method): _centred(line, "value", 3) for _, line in lines.iterrows()}
+            rows.append(([f"`{name}`", str(measure).replace("_", " "), f"{lines.chance.iloc[0]:.3f}"], cells))
+    return _by_method(["network", "measure", "chance"], rows)
 
 
 def sanity_table(group: Group) -> str:
     """Return the rank correlation of every method's maps with those of the network with all weights drawn anew."""
-    cells: dict[str, dict[str, str]] = {}
-    for name, run in group.runs.get("benchmark-sanity", {}).items():
+    rows: list[tuple[list[str], dict[str, str]]] = []
+    for name, run in _named(group.runs.get("benchmark-sanity", {})):
         table = run.table("sanity.csv")
-        for _, line in table[table.depth == table.depth.max()].iterrows() if len(table) else ():
-            half = (line.high - line.low) / 2
-            known = f"{line.correlation:.2f} ± {half:.2f}" if pd.notna(line.correlation) else "–"
-            cells.setdefault(name, {})[str(line.method)] = known
-    return _by_method(cells)
+        if len(table):
+            lines = table[table.depth == table.depth.max()]
+            rows.append(
+                ([f"`{name}`"], {str(line.method): _centred(line, "correlation", 2) for _, line in lines.iterrows()})
+            )
+    return _by_method(["network"], rows)
+
+
+def _centred(line: pd.Series, column: str, digits: int) -> str:
+    """Return a value ± half of its interval."""
+    return f"{line[column]:.{digits}f} ± {(line.high - line.low) / 2:.{digits}f}" if pd.notna(line[column]) else "–"
 
 
 def speed_table(group: Group) -> str:
@@ -167,17 +186,12 @@ def speed_table(group: Group) -> str:
     return markdown_table(["run", "ratio of images/s", "limit", "median [range]", ""], rows) if rows else NOT_RUN
 
 
-def _by_method(
-    cells: dict[str, dict[str, str]], lead: dict[str, list[str]] | None = None, header: list[str] | None = None
-) -> str:
-    """Return a table with a column for each method, the FA-CNN's rows first and the controls last."""
-    if not cells:
+def _by_method(header: list[str], rows: Sequence[tuple[list[str], dict[str, str]]]) -> str:
+    """Return a table with a column for each method, the controls last; a row is its first cells and those by method."""
+    if not rows:
         return NOT_RUN
     place = {method: i for i, method in enumerate(METHODS)}
-    methods = {method for row in cells.values() for method in row}
+    methods = {method for _, cells in rows for method in cells}
     order = sorted(methods, key=lambda method: (method in CONTROLS, place.get(method, len(place)), method))
-    rows = [
-        [*(lead[name] if lead else [f"`{name}`"]), *(row.get(method, "–") for method in order)]
-        for name, row in sorted(cells.items(), key=lambda item: (not item[0].startswith("fa_cnn"), item[0]))
-    ]
-    return markdown_table([*(header or ["network"]), *(f"`{method}`" for method in order)], rows)
+    filled = [[*lead, *(cells.get(method, "–") for method in order)] for lead, cells in rows]
+    return markdown_table([*header, *(f"`{method}`" for method in order)], filled)
