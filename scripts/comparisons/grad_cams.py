@@ -11,7 +11,7 @@ from fa_repro.attribution.upsampling import upsample
 def works_and_pairs(it: Material) -> tuple[dict[str, Work], list[Pair]]:
     """Return the Grad-CAM maps of all, and which are compared."""
     # Two of the libraries call backward: images with a gradient spare them those of all weights.
-    layer, size = it.model.last_feature_layer, tuple(it.images.shape[2:])
+    layer, (height, width) = it.model.last_feature_layer, it.images.shape[2:]
     assert isinstance(layer, nn.Module)
 
     def captum(images: Tensor, targets: Tensor) -> Tensor:
@@ -19,7 +19,7 @@ def works_and_pairs(it: Material) -> tuple[dict[str, Work], list[Pair]]:
 
         method = LayerGradCam(it.model, layer)
         maps = method.attribute(images, target=targets, relu_attributions=True)[:, 0].detach()
-        return upsample(maps, size, "bilinear")
+        return upsample(maps, (height, width), "bilinear")
 
     def pytorch_grad_cam(images: Tensor, targets: Tensor) -> np.ndarray:
         from pytorch_grad_cam import GradCAM
@@ -34,7 +34,7 @@ def works_and_pairs(it: Material) -> tuple[dict[str, Work], list[Pair]]:
 
         with GradCAM(it.model, layer) as cam:
             scores = it.model(images.clone().requires_grad_())
-            return upsample(cam(targets.tolist(), scores)[0], size, "bilinear")
+            return upsample(cam(targets.tolist(), scores)[0], (height, width), "bilinear")
 
     works = {
         "grad_cam": lambda: in_batches(it, lambda images, targets: grad_cam(it.model, images, targets)),
