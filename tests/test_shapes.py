@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fa_repro.data import shapes
-from fa_repro.data.shapes import CLASSES, make_shapes
+from fa_repro.data.shapes import CLASSES, make_shapes, outlines, scene
 
 COUNT = 1000
 # Of the first 64 images, labels and masks of seed 0, split train.  Changed pixels need a new VERSION too.
@@ -45,7 +45,7 @@ def test_shapes_and_types(scenes):
     assert images.shape == (COUNT, 3, 32, 32) and images.dtype == np.uint8
     assert labels.shape == (COUNT,) and labels.dtype == np.int64
     assert masks.shape == (COUNT, 32, 32) and masks.dtype == np.bool_
-    assert len(CLASSES) == len(set(CLASSES)) == len(shapes.RADIUS_FACTORS) == 10
+    assert len(CLASSES) == len(set(CLASSES)) == len(scene.RADIUS_FACTORS) == 10
 
 
 @pytest.mark.parametrize("n", [1, 7, 95, 100])
@@ -62,7 +62,7 @@ def test_label_order_is_random(scenes):
 
 def test_same_arguments_give_the_same_scenes_and_n_does_not_matter(monkeypatch):
     whole = make_shapes(90, seed=3, split="train")
-    monkeypatch.setattr(shapes, "CHUNK", 40)
+    monkeypatch.setattr(scene, "CHUNK", 40)
     for n in (1, 33, 90):
         for part, all_of_it in zip(make_shapes(n, seed=3, split="train"), whole, strict=True):
             assert np.array_equal(part, all_of_it[:n])
@@ -117,18 +117,18 @@ def test_object_contrasts_with_its_surround(size):
 def test_colour_rule_falls_back_to_a_far_corner():
     around = np.array([[120.0, 120.0, 120.0], [20.0, 200.0, 127.0]], dtype=np.float32)
     same = np.repeat(around[:, None], 5, axis=1)  # candidates equal to what is around: none will do
-    colour = shapes._object_colour(same, around, same[:, :2], same)
+    colour = scene._object_colour(same, around, same[:, :2], same)
     assert colour.tolist() == [[255.0, 255.0, 255.0], [255.0, 0.0, 255.0]]
 
 
 def test_masks_are_where_the_object_was_drawn():
     """Against the same scene without its object: no pixel far from the mask changes, those inside do."""
     labels = np.arange(100) % len(CLASSES)
-    images, masks, without = shapes._draw_chunk(labels, shapes._streams(2, "test"), 32)
+    images, masks, without = scene._draw_chunk(labels, scene._streams(2, "test"), 32)
     change = np.abs(images.astype(int) - without).max(axis=1)
     near = masks.copy()
     for axis in (1, 2):
-        near = shapes._grown(near, axis, 2)  # slender tips may fade out over two pixels
+        near = scene._grown(near, axis, 2)  # slender tips may fade out over two pixels
     assert not change[~near].any()
     assert np.median(change[masks]) > 80
     assert (change[masks] > 10).mean() > 0.995
@@ -137,27 +137,27 @@ def test_masks_are_where_the_object_was_drawn():
 def test_square_covers_the_pixels_computed_by_hand():
     """Sides at x = 11 and 21, y = 8 and 18; then the same square moved by a part of a pixel."""
     label = CLASSES.index("square")
-    radius = 5.0 / shapes.SQUARE_HALF_SIDE
+    radius = 5.0 / outlines.SQUARE_HALF_SIDE
     expected = np.zeros((32, 32), dtype=np.uint8)
     expected[8:18, 11:21] = 9
-    assert np.array_equal(shapes.coverage(label, *_pose(16.0, 13.0, radius), 32)[0], expected)
+    assert np.array_equal(outlines.coverage(label, *_pose(16.0, 13.0, radius), 32)[0], expected)
     # Moved right by 0.4: of its first column, points at 1/2 and 5/6 remain; of the next, 1/6 is reached.
     expected[8:18, 11], expected[8:18, 21] = 6, 3
-    assert np.array_equal(shapes.coverage(label, *_pose(16.4, 13.0, radius), 32)[0], expected)
+    assert np.array_equal(outlines.coverage(label, *_pose(16.4, 13.0, radius), 32)[0], expected)
 
 
 @pytest.mark.parametrize("label", range(len(CLASSES)), ids=CLASSES)
 def test_outlines_fit_the_unit_circle_and_are_in_one_piece(label):
     points = np.linspace(-1.5, 1.5, 301)
     u, v = np.meshgrid(points, points)
-    inside = shapes._OUTLINES[label](u, v)
+    inside = outlines.OUTLINES[label](u, v)
     assert 0.6 < inside.mean() * 9 < 3.2
     assert (u * u + v * v)[inside].max() < 1.02
     # Grow one point inside the outline as far as it goes: it must reach all of it.
     reached = np.zeros_like(inside)
     reached.flat[np.flatnonzero(inside)[0]] = True
     while True:
-        wider = shapes._grown(shapes._grown(reached, 0, 4), 1, 4) & inside
+        wider = scene._grown(scene._grown(reached, 0, 4), 1, 4) & inside
         if np.array_equal(wider, reached):
             break
         reached = wider
@@ -166,12 +166,12 @@ def test_outlines_fit_the_unit_circle_and_are_in_one_piece(label):
 
 def test_mirroring_and_rotation_turn_the_object():
     arrow = CLASSES.index("arrow")  # of a radius that puts no sample point on its outline
-    right = shapes.coverage(arrow, *_pose(16.0, 16.0, 8.7), 32)[0]
-    left = shapes.coverage(arrow, *_pose(16.0, 16.0, 8.7, (-1.0, 1.0)), 32)[0]
+    right = outlines.coverage(arrow, *_pose(16.0, 16.0, 8.7), 32)[0]
+    left = outlines.coverage(arrow, *_pose(16.0, 16.0, 8.7, (-1.0, 1.0)), 32)[0]
     assert not np.array_equal(left, right)
     assert np.array_equal(left, right[:, ::-1])
     centre, radius, _, stretch = _pose(16.0, 16.0, 8.7)
-    quarter = shapes.coverage(arrow, centre, radius, np.ones(1, dtype=np.float32), stretch, 32)[0]
+    quarter = outlines.coverage(arrow, centre, radius, np.ones(1, dtype=np.float32), stretch, 32)[0]
     assert np.array_equal(quarter, np.rot90(right, -1))  # tan(90 degrees / 2) = 1, clockwise
 
 
