@@ -180,7 +180,7 @@ def _job(command: str, cfg: Any, swept: set[str]) -> int:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from fa_repro import config
+    from fa_repro import bounds
 
     try:
         try:
@@ -190,7 +190,7 @@ def _job(command: str, cfg: Any, swept: set[str]) -> int:
             OmegaConf.resolve(cfg)
         except OmegaConfBaseException as error:
             raise InputError(str(error).splitlines()[0]) from None
-        config.check(cfg)
+        bounds.check(cfg)
         if cfg.name is None and HydraConfig.get().mode == RunMode.MULTIRUN:
             listed = HydraConfig.get().sweeper.get("params") or {}  # an experiment may hold a sweep of its own
             cfg.name = _sweep_name(cfg, swept | set(listed), list(HydraConfig.get().overrides.task))

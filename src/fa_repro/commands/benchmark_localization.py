@@ -10,7 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fa_repro.attribution import Context, check_captum
-from fa_repro.config import check_word
+from fa_repro.bounds import check_word
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError

@@ -5,7 +5,7 @@ from tqdm import tqdm
 
 from fa_repro.attribution import check_captum
 from fa_repro.attribution.targets import choose_targets
-from fa_repro.config import check_word
+from fa_repro.bounds import check_word
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.plotting import png
