@@ -29,7 +29,7 @@ case $profile in
   cifar10)
     cifar10
     models=(fa_cnn fa_cnn_fine fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened) seeds=(1 2)
-    removed=(fa_cnn fa_cnn_fine fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn resnet_whitened)
+    removed=(fa_cnn fa_cnn_fine fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn fa_cnn_fine resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
   search)
     cifar10

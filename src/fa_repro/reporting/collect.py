@@ -22,7 +22,7 @@ PROFILES = {
     "shapes": ("fa_cnn", *ABLATIONS, "resnet_whitened"),
     "cifar10": ("fa_cnn", "fa_cnn_fine", *ABLATIONS, *RESNETS),
     "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *RESNETS),
-    "cifar10-locality": ("fa_cnn", "resnet_whitened"),
+    "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
 }
 CONTROL = "fa_cnn-probability"
 
