@@ -117,7 +117,7 @@ def _draw(
     reference = identity.grad_cam_maps(model, shown, score)
     fa_cnn = hasattr(model, "class_maps")
     own = identity.own_maps(model, shown) if fa_cnn else identity.best_candidate(model, shown, reference)
-    titles = [f"{classes[int(y)]}, as {classes[int(p)]}" for y, p in zip(labels[:ROWS], predicted[:ROWS], strict=True)]
+    titles = [f"{classes[int(y)]},\nas {classes[int(p)]}" for y, p in zip(labels[:ROWS], predicted[:ROWS], strict=True)]
     own_name = "feature map" if fa_cnn else "best channel"
     pairs = own[every, predicted[: len(shown)]], reference[every, predicted[: len(shown)]]
     rundir.write("identity.png", png(identity_figure(shown, *pairs, titles, own_name)))

@@ -40,18 +40,19 @@ def _kind(network: str) -> tuple[str, str, str]:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draw the share against top-1, a mark for each network; 1 is occlusion itself, of many forward passes."""
-    fig, ((axes,),) = figure(1, 1, (5.2, 4.4))
+    fig, ((axes,),) = figure(1, 1, (6.0, 4.8))
     axes.axhline(1, ls="--", color="0.4", lw=0.8)
-    axes.annotate("occlusion", (0.01, 1), xycoords=("axes fraction", "data"), va="bottom", color="0.4")
+    axes.annotate("occlusion", (0.5, 1), xycoords=("axes fraction", "data"), va="bottom", ha="center", color="0.4")
     for number, line in enumerate(table.sort_values("top1").to_dict("records"), start=1):
         marker, colour, method = _kind(line["network"])
         at = (100 * line["top1"], line["share_of_occlusion"])
         errors = [[at[1] - line["low"]], [line["high"] - at[1]]]
         words = f"{number}: {line['group']}, {line['network']}, {method.replace('_', ' ')}"
-        axes.errorbar(*at, yerr=errors, fmt=marker, color=colour, ms=5, capsize=2, lw=0.8, label=words)
-        # Networks may lie close together: a number at the mark, its name below the axes.
-        side, ends = (-5, "right") if number % 2 == 0 else (5, "left")
-        axes.annotate(str(number), at, (side, 4), textcoords="offset points", ha=ends, fontsize=8)
+        axes.errorbar(
+            *at, yerr=errors, fmt=marker, color=colour, ms=9, mec="white", mew=0.5, capsize=2, lw=0.8, label=words
+        )
+        # Networks may lie close together: a number in the mark, its name below the axes.
+        axes.annotate(str(number), at, ha="center", va="center", color="white", fontsize=6.5, zorder=5)
     axes.margins(x=0.1)
     if len(table):
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=7, frameon=False)
