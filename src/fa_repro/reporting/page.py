@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fa_repro.reporting.answers import answers
 from fa_repro.reporting.claims import CLAIMS, UNTESTED, Verdict, judge
 from fa_repro.reporting.collect import Group, Run
 from fa_repro.reporting.tables import (
@@ -198,7 +199,13 @@ def readme_part(found: list[Group], picture: str | None = None) -> str:
     real = [group for group in found if group.name != "shapes"] or found
     if not real:
         return "No results yet."
-    parts = ["\n".join(f"- **{group.name}**: {_conditions(group)}" for group in real), HOW, accuracy_table(real)]
+    parts = ["\n".join(told)] if (told := answers(real)) else []
+    parts += [
+        "How they were trained:",
+        "\n".join(f"- **{group.name}**: {_conditions(group)}" for group in real),
+        HOW,
+        accuracy_table(real),
+    ]
     if judged := {group.name: verdicts for group in found if _decided(verdicts := judge(group))}:
         parts += ["### The claims", VERDICTS, _verdict_table(judged)]
     if any(group.runs.get("benchmark-removal") for group in real):

@@ -1,0 +1,79 @@
+"""The three questions that users ask, answered in a line each: is it true, what does it cost, are the maps any good?"""
+
+from collections.abc import Sequence
+
+from fa_repro.reporting.claims import identity_errors
+from fa_repro.reporting.collect import CONTROL, RESNETS, Group
+from fa_repro.reporting.front import front
+
+LINEAR_HEAD = "fa_cnn_linear_head"  # an ablation: an FA-CNN by name alone
+
+
+def answers(found: Sequence[Group]) -> list[str]:
+    """Return the answers that the groups' runs give; of what was not run, none.
+
+    Args:
+        found: the groups.
+
+    Returns:
+        Lines of a Markdown list: a question and its answer with numbers, under the last two a line for each group.
+
+    """
+    given = [f"- **Is it true?** {true}"] if (true := _true(found)) else []
+    for question, lines in (
+        ("**What does it cost?** Points of top-1 beside the ResNet of equal cost and recipe:", _cost(found)),
+        ("**Are the maps any good?** LeRF − MoRF area as a share of occlusion's on the same network:", _good(found)),
+    ):
+        if lines:
+            given += [f"- {question}", *(f"    - {line}" for line in lines)]
+    return given
+
+
+def _true(found: Sequence[Group]) -> str:
+    errors = [
+        identity_errors(run)
+        for group in found
+        for name, run in group.runs.get("verify-gradcam", {}).items()
+        if _is_own(name) and name != CONTROL
+    ]
+    if not errors:
+        return ""
+    doubles, singles = [double for _, double, _ in errors], [single for _, _, single in errors]
+    held = sum(holds for holds, _, _ in errors)
+    return (
+        f"In {held} of {len(errors)} trained FA-CNNs every class's feature map is its Grad-CAM map: the largest "
+        f"relative error is {max(doubles):.1e} in float64 and {max(singles):.1e} in float32."
+    )
+
+
+def _is_own(name: str) -> bool:
+    """Say whether a network is an FA-CNN with the head that the identity is about."""
+    return name.startswith("fa_cnn") and name != LINEAR_HEAD
+
+
+def _cost(found: Sequence[Group]) -> list[str]:
+    lines = []
+    for group in found:
+        top1 = {
+            name: 100 * sum(run.json("metrics.json")["top1"] for run in runs) / len(runs)
+            for name, runs in group.networks.items()
+        }
+        resnet = next((name for name in RESNETS if name in top1), None)
+        own = [name for name in top1 if _is_own(name)]
+        if resnet and own:
+            less = ", ".join(f"`{name}` {top1[name] - top1[resnet]:+.1f}" for name in own)
+            lines.append(f"{group.name}: {less}; `{resnet}` has {top1[resnet]:.1f} %")
+    return lines
+
+
+def _good(found: Sequence[Group]) -> list[str]:
+    lines = []
+    for group in found:
+        shares = [
+            f"{line['method'].replace('_', ' ')} of `{line['network']}` {line['share_of_occlusion']:.2f} "
+            f"[{line['low']:.2f}, {line['high']:.2f}]"
+            for line in front([group]).to_dict("records")
+        ]
+        if shares:
+            lines.append(f"{group.name}: {', '.join(shares)}")
+    return lines
