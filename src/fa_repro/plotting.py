@@ -1,6 +1,7 @@
 """One look for every figure: the backend, the colours of methods and models, and how images and maps are shown."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -29,6 +30,8 @@ COLOURS = {
 # On an FA-CNN, Grad-CAM lies on the feature map: dashes let both be seen.
 DASHES = {"grad_cam": "-.", "random": ":", "center": "--"}
 
+LETTERS_PER_INCH = 13  # of the letters of a heading, at 9 points
+
 plt.rcParams.update(
     {
         "figure.dpi": 130,
@@ -45,6 +48,11 @@ plt.rcParams.update(
 def figure(rows: int, columns: int, cell: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
     """Return a figure of rows x columns axes, each ``cell`` inches (width, height), and the axes as a 2-D array."""
     return plt.subplots(rows, columns, figsize=(cell[0] * columns, cell[1] * rows), squeeze=False, **options)
+
+
+def heading(fig: Figure, words: str) -> None:
+    """Write ``words`` over a figure, in as many lines as they need."""
+    fig.suptitle("\n".join(wrap(words, int(LETTERS_PER_INCH * fig.get_figwidth()))), fontsize=9)
 
 
 def show_image(axes: Axes, image: torch.Tensor) -> None:

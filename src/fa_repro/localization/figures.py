@@ -1,7 +1,6 @@
 """The pictures of localization."""
 
 from collections.abc import Sequence
-from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fa_repro.localization.summary import TITLES
-from fa_repro.plotting import COLOURS, figure, show_image, show_map
+from fa_repro.plotting import COLOURS, figure, heading, show_image, show_map
 
 OUTLINE = "#00E5FF"  # cyan: on none of the maps' colours
-LETTERS = 54  # of a title that fit over one panel
 _FINE = 8  # an outline follows pixel edges: it is drawn on a grid so many times as fine
 
 
@@ -50,7 +48,7 @@ def bars_figure(table: pd.DataFrame, title: str) -> Figure:
         panel.set_xticks(range(len(part)), part.method, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
         panel.set(title=f"{TITLES[measure]} (dashed: chance, {chance:.2f})", ylim=(0, 1.02))
     axes[0][0].set_ylabel("mean and 95 % interval")
-    fig.suptitle("\n".join(wrap(title, LETTERS * len(measures))), fontsize=9)
+    heading(fig, title)
     return fig
 
 

@@ -1,16 +1,14 @@
 """The pictures of percent pixels removed."""
 
 from collections.abc import Sequence
-from textwrap import wrap
 
 import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from fa_repro.plotting import COLOURS, DASHES, figure, show_image, show_map
+from fa_repro.plotting import COLOURS, DASHES, figure, heading, show_image, show_map
 from fa_repro.removal.imputation import Impute
 
-LETTERS = 70  # of a title that fit over one panel
 TITLES = {
     "morf": "MoRF: most relevant first (lower is better)",
     "lerf": "LeRF: least relevant first (higher is better)",
@@ -45,7 +43,7 @@ def curves_figure(curves: pd.DataFrame, title: str, by_seed: pd.DataFrame | None
     for panel in axes[-1]:
         panel.set_xlabel("pixels removed [%]")
     axes[0][-1].legend(fontsize=8)
-    fig.suptitle("\n".join(wrap(title, LETTERS * len(orders))), fontsize=9)
+    heading(fig, title)
     return fig
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fa_repro.plotting import COLOURS, DASHES, figure
+from fa_repro.plotting import COLOURS, DASHES, figure, heading
 
 
 def sanity_figure(table: pd.DataFrame, title: str) -> Figure:
@@ -19,5 +19,5 @@ def sanity_figure(table: pd.DataFrame, title: str) -> Figure:
     panel.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
     panel.set_ylim(min(-0.2, float(table.low.min()) - 0.05), 1.05)
     panel.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    fig.suptitle(title, fontsize=9)
+    heading(fig, title)
     return fig

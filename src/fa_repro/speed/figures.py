@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fa_repro.plotting import figure
+from fa_repro.plotting import figure, heading
 
 
 def rates_figure(rates: pd.DataFrame, title: str) -> Figure:
@@ -18,5 +18,5 @@ def rates_figure(rates: pd.DataFrame, title: str) -> Figure:
     for place, value in zip(places, middle, strict=True):
         axes.annotate(f" {value:,.0f}" if value >= 100 else f" {value:.3g}", (value, place), va="bottom", fontsize=7)
     axes.set_xlabel("images/s: median and range of the rounds")
-    fig.suptitle(title, fontsize=9)  # over the whole width: the names of the contenders leave the axes half of it
+    heading(fig, title)  # over the whole width: the names of the contenders leave the axes half of it
     return fig
