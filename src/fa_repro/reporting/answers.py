@@ -21,7 +21,7 @@ def answers(found: Sequence[Group]) -> list[str]:
     """
     given = [f"- **Is it true?** {true}"] if (true := _true(found)) else []
     for question, lines in (
-        ("**What does it cost?** Points of top-1 beside the ResNet of equal cost and recipe:", _cost(found)),
+        ("**What does it cost?** Points of top-1 beside the ResNet of the same group:", _cost(found)),
         ("**Are the maps any good?** LeRF − MoRF area as a share of occlusion's on the same network:", _good(found)),
     ):
         if lines:
