@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fa_repro.data.augment import augment, crop, flip, removal_mask
+from fa_repro.data.augment import augment, crop, flip, mirrored, removal_mask
 
 NUMBERED = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)
 # The numbered image with one pixel of reflected border, by hand.
@@ -68,15 +68,19 @@ def test_crop_keeps_every_grey_level():
     assert out.unique().tolist() == list(range(256))
 
 
-def test_flip_mirrors_left_to_right_about_half_of_the_images():
-    images = _images(2000, size=3)
-    out = flip(images, _generator())
-    mirrored = torch.from_numpy(images.numpy()[:, :, :, ::-1].copy())
-    flipped = (out == mirrored).all(dim=(1, 2, 3))
-    kept = (out == images).all(dim=(1, 2, 3))
-    assert (flipped | kept).all()
-    assert abs(flipped.sum() - 1000) < 5 * math.sqrt(500)
-    assert not (out == images.flip(2)).all(dim=(1, 2, 3)).any()  # never upside down
+def test_flip_mirrors_the_chosen_images_left_to_right():
+    images = _images(4, size=3)
+    out = flip(images, torch.tensor([True, False, True, False]))
+    by_numpy = torch.from_numpy(images.numpy()[:, :, :, ::-1].copy())
+    assert torch.equal(out[::2], by_numpy[::2]) and torch.equal(out[1::2], images[1::2])
+    assert not torch.equal(by_numpy, images)
+
+
+def test_an_epoch_mirrors_the_half_that_the_last_one_left():
+    first, second, third = (mirrored(2000, epoch, _generator(4)) for epoch in (1, 2, 3))
+    assert torch.equal(second, ~first) and torch.equal(third, first)
+    assert abs(first.sum() - 1000) < 5 * math.sqrt(500)
+    assert not torch.equal(mirrored(2000, 1, _generator(5)), first)  # another seed, another half
 
 
 def test_share_of_affected_images():
@@ -147,7 +151,7 @@ def test_patches_at_the_edge_of_other_sizes_are_cut():
 def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
     images = _images(40, size=8)
     colour = torch.tensor([0.25, 0.5, 0.123])
-    out, removed = augment(images, border=0, mirror=False, removal=0.7, colour=colour, generator=_generator(6))
+    out, removed = augment(images, border=0, mirror=None, removal=0.7, colour=colour, generator=_generator(6))
     mask, together = removal_mask(40, (8, 8), 0.7, _generator(6))
     assert torch.equal(removed.mask, mask) and torch.equal(removed.together, together)
     assert 0 < mask.sum() < mask.numel()
@@ -159,27 +163,32 @@ def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
 
 def test_without_removal_pixels_are_exactly_those_of_the_file():
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    out, removed = augment(images, border=0, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator())
+    out, removed = augment(images, border=0, mirror=None, removal=0.0, colour=torch.zeros(1), generator=_generator())
     assert out.dtype == torch.float32 and removed is None
     assert np.array_equal(out.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
 
 
 def test_augment_crops_mirrors_and_removes_with_its_own_draws():
     images = NUMBERED.expand(600, 1, 4, 4)
-    out, _ = augment(images, border=1, mirror=True, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    chosen = torch.arange(600) % 3 == 0
+    out, _ = augment(images, border=1, mirror=chosen, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
     back = (out * 255).round().to(torch.uint8)[:, 0]
     straight = [_shift_of(image) for image in back]
-    mirrored = [_shift_of(image.flip(1)) for image in back]
-    assert all((a is None) != (b is None) for a, b in zip(straight, mirrored, strict=True))
-    assert set(straight) - {None} == set(mirrored) - {None} and len(set(straight) - {None}) == 9
-    plain, _ = augment(images, border=1, mirror=False, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    turned = [_shift_of(image.flip(1)) for image in back]
+    assert [shift is not None for shift in turned] == chosen.tolist()
+    assert [shift is None for shift in straight] == chosen.tolist()
+    assert set(straight) - {None} == set(turned) - {None} and len(set(straight) - {None}) == 9
+    plain, _ = augment(images, border=1, mirror=None, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
     assert None not in [_shift_of(image) for image in (plain * 255).round().to(torch.uint8)[:, 0]]
 
 
 def test_a_seed_gives_a_batch():
     images = _images(16)
+    chosen = torch.arange(16) < 5
     batches = [
-        augment(images, border=2, mirror=True, removal=0.5, colour=torch.full((3,), 0.5), generator=_generator(seed))[0]
+        augment(images, border=2, mirror=chosen, removal=0.5, colour=torch.full((3,), 0.5), generator=_generator(seed))[
+            0
+        ]
         for seed in (8, 8, 9)
     ]
     assert torch.equal(batches[0], batches[1])

@@ -35,9 +35,26 @@ def crop(images: Tensor, border: int, generator: torch.Generator) -> Tensor:
     ]
 
 
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image (N,C,H,W) left to right with probability 1/2."""
-    chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
+def mirrored(n: int, epoch: int, generator: torch.Generator) -> Tensor:
+    """Choose which of ``n`` images an epoch mirrors: half of them in the first, the others in the next, and so on.
+
+    Alternating flip (Jordan 2024, arXiv:2404.00498, section 3.6): any two epochs in a row show each image both ways,
+    where flips drawn anew show half of the images twice the same way.
+
+    Args:
+        n: training images.
+        epoch: from 1.
+        generator: on the CPU, in the same state in every epoch.
+
+    Returns:
+        (n,) bool, on the CPU.
+
+    """
+    return (torch.rand(n, generator=generator) < 0.5) ^ (epoch % 2 == 0)
+
+
+def flip(images: Tensor, chosen: Tensor) -> Tensor:
+    """Mirror the ``chosen`` (N,) of images (N,C,H,W) left to right."""
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
@@ -83,14 +100,14 @@ def _lowest(values: Tensor, share: Tensor) -> Tensor:
 
 
 def augment(
-    images: Tensor, *, border: int, mirror: bool, removal: float, colour: Tensor, generator: torch.Generator
+    images: Tensor, *, border: int, mirror: Tensor | None, removal: float, colour: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Removed | None]:
     """Augment a batch.
 
     Args:
         images: (N,C,H,W) uint8.
         border: pixels of reflected border that a crop is taken out of.
-        mirror: whether to flip.
+        mirror: (N,) bool, the images to flip; None: none.
         removal: share of the images that lose pixels.
         colour: (C,), in [0,1], what a lost pixel is set to.
         generator: on the CPU, so that every device draws the same.
@@ -100,8 +117,8 @@ def augment(
 
     """
     images = crop(images, border, generator)
-    if mirror:
-        images = flip(images, generator)
+    if mirror is not None:
+        images = flip(images, mirror)
     values = images.float() / 255
     if removal == 0:
         return values, None

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from fa_repro.data import ImageSet
-from fa_repro.data.augment import Removed, augment
+from fa_repro.data.augment import Removed, augment, mirrored
 from fa_repro.device import autocast, choose_memory_format, choose_precision
 from fa_repro.errors import InputError
 from fa_repro.training.distributed import ALONE, World
@@ -151,6 +151,10 @@ class Trainer:
         augmentation = self.recipe["augment"]
         generator = torch.Generator().manual_seed(self.seed * _SEEDS_APART + epoch)
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
+        mirror = None
+        if augmentation["flip"]:
+            first = torch.Generator().manual_seed(self.seed * _SEEDS_APART)
+            mirror = mirrored(len(self.train), epoch, first).to(self.device)
         self.network.train()
         total = torch.zeros((), device=self.device)
         began = time.perf_counter()
@@ -161,7 +165,7 @@ class Trainer:
             images, removed = augment(
                 self.train.images[rows],
                 border=augmentation["crop"],
-                mirror=augmentation["flip"],
+                mirror=None if mirror is None else mirror[rows],
                 removal=augmentation["removal"],
                 colour=self.colour,
                 generator=generator,
