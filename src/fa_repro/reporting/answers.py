@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 
 from fa_repro.reporting.claims import identity_errors
-from fa_repro.reporting.collect import CONTROL, RESNETS, Group
+from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, RESNETS, Group
 from fa_repro.reporting.front import front
-
-LINEAR_HEAD = "fa_cnn_linear_head"  # an ablation: an FA-CNN by name alone
 
 
 def answers(found: Sequence[Group]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
-from fa_repro.reporting.collect import CONTROL, RESNETS, Group, Run
+from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not decided", "not tested"
 LEVEL_POINTS = 1.0  # C4: points of top-1 that FA-CNN may lie below the ResNet and still "perform well"; our reading
@@ -54,11 +54,9 @@ def _lacking(group: Group, *names: str) -> list[str]:
 
 def alignment(group: Group) -> Verdict:
     """C1: what holds with both layers, what is left of it with an unordered head, and without the skips."""
-    if lacking := _lacking(group, "fa_cnn", "fa_cnn_linear_head", "fa_cnn_plain"):
+    if lacking := _lacking(group, "fa_cnn", LINEAR_HEAD, PLAIN):
         return _needs(*lacking)
-    own, unordered, skipless = (
-        group.runs["verify-gradcam"][name] for name in ("fa_cnn", "fa_cnn_linear_head", "fa_cnn_plain")
-    )
+    own, unordered, skipless = (group.runs["verify-gradcam"][name] for name in ("fa_cnn", LINEAR_HEAD, PLAIN))
     identical, _ = _identity(own)
     added, error = _worst(own, "decomposition.csv", "float64")
     mixed, words = _identity(unordered)
@@ -97,9 +95,9 @@ def morphing(group: Group) -> Verdict:
 
     T2's bound alone would not do: it follows from the triangle inequality, for networks without skips too.
     """
-    if lacking := _lacking(group, "fa_cnn", "fa_cnn_plain"):
+    if lacking := _lacking(group, "fa_cnn", PLAIN):
         return _needs(*lacking)
-    own, other = (group.runs["verify-gradcam"][name].table("morphing.csv") for name in ("fa_cnn", "fa_cnn_plain"))
+    own, other = (group.runs["verify-gradcam"][name].table("morphing.csv") for name in ("fa_cnn", PLAIN))
     nearer = bool(own.cosine_to_last.is_monotonic_increasing and own.cosine_to_last.is_unique)
     change, least = own.relative_change.max(), own.cosine_to_previous.min()
     slower = change < other.relative_change.min() and least > other.cosine_to_previous.max()
@@ -109,7 +107,7 @@ def morphing(group: Group) -> Verdict:
         f"{other.cosine_to_previous.max():.2f} or less; cosine to the last maps "
         f"{', '.join(f'{cosine:.2f}' for cosine in own.cosine_to_last)}"
     )
-    if run := group.get("verify-gradcam", "fa_cnn_undamped"):
+    if run := group.get("verify-gradcam", UNDAMPED):
         table = run.table("morphing.csv")
         evidence += f"; undamped {table.relative_change.max():.2f} at most and {table.cosine_to_previous.min():.2f}"
     bounded = bool(own.holds.all())

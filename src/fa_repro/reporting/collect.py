@@ -14,7 +14,7 @@ from yaml import YAMLError
 
 from fa_repro.errors import InputError
 
-ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
+UNDAMPED, PLAIN, LINEAR_HEAD = ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
 RESNETS = ("resnet_whitened", "resnet_small")  # what FA-CNN is held against: the first of them that was run
 MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ABLATIONS, *RESNETS)  # in the order of the tables
 # The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from fa_repro.errors import InputError
 from fa_repro.plotting import figure
-from fa_repro.reporting.collect import Group, Run
+from fa_repro.reporting.collect import ABLATIONS, Group, Run
 
 FOLDER = "search"
 COLUMNS = [
@@ -85,7 +85,7 @@ def draw(table: pd.DataFrame) -> Figure:
     """Draw validation top-1 against multiply-adds, a mark for each variant, of its kind of network."""
     fig, ((axes,),) = figure(1, 1, (5.2, 3.6))
     kinds = np.array([next(kind for kind in _KINDS if name.startswith(kind)) for name in table.model])
-    kinds[table.model.isin(["fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head"])] = ""
+    kinds[table.model.isin(ABLATIONS)] = ""
     for kind, (marker, colour, label) in _KINDS.items():
         lines = table[kinds == kind]
         if len(lines):
