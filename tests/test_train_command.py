@@ -14,9 +14,11 @@ from PIL import Image
 
 import fa_repro
 from fa_repro.checkpoint import load_checkpoint
-from fa_repro.data import load_data
+from fa_repro.data import load_data, stratified
 from fa_repro.models import Task, build_model
+from fa_repro.models.whitening import Whitening
 from fa_repro.training import Trainer, evaluate
+from networks import equal
 
 FILES = {
     ".identity.json",
@@ -34,10 +36,6 @@ EXACT = COLUMNS[:5]  # the rest is measured
 
 def weights(run) -> dict[str, torch.Tensor]:
     return load_checkpoint(run / "checkpoint.pt").state
-
-
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def history(run) -> pd.DataFrame:
@@ -101,6 +99,7 @@ def test_metrics_by_hand(trained):
     table = history(trained)
     assert metrics["images_per_second"] == pytest.approx(table.images_per_second.median())
     assert metrics["seconds"] == pytest.approx(table.seconds.sum(), abs=0.06)
+    assert metrics["val_top1"] == table.val_top1.iloc[-1] != table.val_top1.iloc[0]  # the last epoch's, not another's
 
 
 def test_the_checkpoint_scores_what_the_metrics_say(trained):
@@ -121,6 +120,16 @@ def test_the_checkpoint_says_how_it_was_made(trained):
     assert len(checkpoint.classes) == 10 and "crescent" in checkpoint.classes
     whole = load_data(checkpoint.data, "train")
     assert (checkpoint.task["mean"], checkpoint.task["std"]) == whole.statistics()
+    # The pixels are whitened by what is learned from, without the images held out.
+    learned = torch.ones(200, dtype=torch.bool)
+    learned[stratified(whole.labels, 20, 0)] = False
+    expected = Whitening(3)
+    expected.fit(whole.select(learned).images)
+    other = Whitening(3)
+    other.fit(whole.images)
+    found = [value for key, value in checkpoint.state.items() if key.endswith("directions")]
+    assert len(found) == 1 and torch.equal(found[0], expected.directions)
+    assert not torch.equal(expected.directions, other.directions)
 
 
 def test_curves_is_a_picture(trained):
@@ -248,18 +257,21 @@ def test_without_validation_images_the_columns_are_empty(cli, tiny, workplace):
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_training_image_is_learned_from_or_held_out(monkeypatch, cli, tiny, workplace):
-    sets = {}
+    sets, given = {}, {}
     real = Trainer.__init__
 
-    def noting(self, model, train, val, *rest):
+    def noting(self, model, train, val, recipe, colour, seed, world):
         sets.update(train=set(train.rows.tolist()), val=set(val.rows.tolist()), labels=val.labels)
-        real(self, model, train, val, *rest)
+        given.update(colour=colour, seed=seed)
+        real(self, model, train, val, recipe, colour, seed, world)
 
     monkeypatch.setattr(Trainer, "__init__", noting)
-    assert cli("train", *tiny, "trainer.epochs=1", "trainer.val_fraction=0.25").code == 0
+    assert cli("train", *tiny, "trainer.epochs=1", "trainer.val_fraction=0.25", "seed=3").code == 0
     assert len(sets["val"]) == 50 and not sets["train"] & sets["val"]
     assert sets["train"] | sets["val"] == set(range(200))
     assert torch.equal(sets["labels"].bincount(), torch.full((10,), 5))
+    task = load_checkpoint(workplace / "results/train/shapes-fa_cnn-seed3/checkpoint.pt").task
+    assert torch.equal(given["colour"], torch.tensor(task["mean"])) and given["seed"] == 3
 
 
 @pytest.mark.parametrize(
@@ -334,6 +346,6 @@ def test_a_killed_run_goes_on_bit_for_bit(cli, tiny, workplace):
     assert not (run / "DONE.json").exists()
 
     answer = cli("train", *words, "name=killed")
-    assert answer.code == 0 and re.search(r"going on after epoch [1-5] of 6", answer.out)
+    assert answer.code == 0 and re.search(r"going on after epoch [1-6] of 6", answer.out)
     assert cli("train", *words, "name=whole").code == 0
     assert equal(weights(run), weights(workplace / "results/train/whole"))

@@ -7,6 +7,7 @@ from torch import nn
 import tiny
 from fa_repro import device
 from fa_repro.data import ImageSet
+from fa_repro.data.augment import augment
 from fa_repro.errors import InputError
 from fa_repro.models import build_model
 from fa_repro.training import HISTORY, Trainer, evaluate
@@ -89,6 +90,46 @@ def test_the_order_is_the_seeds_own():
     assert noted(seed=0) == noted(seed=0) != noted(seed=1)
     # The first epochs are the same however many follow.
     assert noted(seed=0, epochs=2) == noted(seed=0, epochs=3)[:4]
+
+
+def test_no_epoch_draws_as_one_of_another_seed_does():
+    def drawn(seed: int) -> list[list[int]]:
+        seen = noted(seed)
+        return [seen[i] + seen[i + 1] for i in range(0, len(seen), 2)]
+
+    epochs = [tuple(epoch) for seed in range(3) for epoch in drawn(seed)]
+    assert len(set(epochs)) == 9
+
+
+def test_the_recipe_reaches_the_augmentation_and_the_network_learns_in_training_mode(monkeypatch):
+    given, modes = [], []
+
+    def noting(images, **keys):
+        given.append((images, keys))
+        modes.append(run.model.training)
+        return augment(images, **keys)
+
+    monkeypatch.setattr("fa_repro.training.trainer.augment", noting)
+    recipe = {"epochs": 2, "augment": {"crop": 1, "flip": True, "removal": 0.5}}
+    run = trainer(val=image_set(6, seed=1), n=8, **recipe)
+    run.train.images[:, 0, 0, 0] = torch.arange(8, dtype=torch.uint8)  # each image's number
+    run.colour = torch.tensor([0.1, 0.2, 0.3])
+    run.fit(lambda: None)
+    assert modes == [True] * 4  # two epochs of two batches; the validation after the first leaves the training mode
+    assert all((keys["border"], keys["removal"]) == (1, 0.5) for _, keys in given)
+    assert all(torch.equal(keys["colour"], run.colour) for _, keys in given)
+    turned = [
+        {
+            int(image[0, 0, 0]): bool(one)
+            for images, keys in part
+            for image, one in zip(images, keys["mirror"], strict=True)
+        }
+        for part in (given[:2], given[2:])
+    ]
+    first, second = turned
+    assert set(first) == set(second) == set(range(8))
+    assert all(first[number] != second[number] for number in range(8))  # whatever the order of an epoch
+    assert 0 < sum(first.values()) < 8
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

@@ -1,0 +1,44 @@
+"""From a command's config to the settings of the attribution methods: every key arrives."""
+
+from dataclasses import fields
+
+import torch
+from omegaconf import OmegaConf
+
+from fa_repro.attribution import Context
+from fa_repro.subject import Subject, Training, make_ready
+from networks import fa_cnn, task
+from samples import image_set
+
+# None of them is what `Context` has of itself.
+KEYS = {
+    "upsampling": "nearest",
+    "patch": 2,
+    "repeats": 7,
+    "n_steps": 11,
+    "n_samples": 13,
+    "seed": 17,
+    "batch_size": 3,
+}
+
+
+def subject() -> Subject:
+    images = image_set(4)
+    of = task(2, image_size=4)._replace(mean=[0.1, 0.2, 0.3])
+    training = Training(0, lambda: fa_cnn(image_size=4))
+    return Subject("a network", "in words", "data", "name", {}, of, images.classes, lambda: images, (training,))
+
+
+def test_every_key_of_a_command_reaches_the_methods():
+    default = Context()
+    assert all(value != getattr(default, key) for key, value in KEYS.items())
+    cfg = OmegaConf.create(KEYS | {"layer": "stages.0.0", "methods": ["feature_map", "random"]})
+    of = subject()
+    ready = make_ready(of, of.load(), cfg, torch.device("cpu"))
+    assert {key: getattr(ready.context, key) for key in KEYS} == KEYS
+    assert ready.context.layer == "stages.0.0"
+    assert ready.context.colour is not None and torch.equal(ready.context.colour, torch.tensor([0.1, 0.2, 0.3]))
+    # What a batch gives of itself is left to it.
+    assert {field.name for field in fields(Context)} == {*KEYS, "layer", "colour", "pool", "rows"}
+    assert ready.context.pool is None and ready.context.rows is None
+    assert ready.methods[:1] == ["feature_map"] and "random" in ready.methods
