@@ -29,8 +29,10 @@ from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data
 from fa_repro.device import describe
 from fa_repro.errors import InputError
+from fa_repro.files import digest, replacing
+from fa_repro.provenance import git_state, package_version, provenance
 from fa_repro.removal.ranking import rank_pixels, tie_break
-from fa_repro.rundir import data_label, digest, git_state, package_version, provenance, replacing
+from fa_repro.rundir import data_label
 from fa_repro.speed import Comparison, Contender, interleave, rate_table, ratio_table
 from fa_repro.tables import markdown_table
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
 
 from commands import Handler
 from tiny import FA_CNN, ONE_STAGE
@@ -93,6 +94,30 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> Handler:
     module.run = stand_in.run
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return stand_in
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., DictConfig]:
+    """Make the config of a training; a change of ``trainer.lr`` is written ``trainer__lr=0.2``."""
+
+    def make(**changes: object) -> DictConfig:
+        cfg = OmegaConf.create(
+            {
+                "seed": 4,
+                "device": "cpu",
+                "results": str(tmp_path / "results"),
+                "name": None,
+                "overwrite": False,
+                "data": {"name": "shapes", "n_train": 10},
+                "model": {"name": "fa_cnn"},
+                "trainer": {"lr": 0.1, "blocks": [1, 2]},
+            }
+        )
+        for key, value in changes.items():
+            OmegaConf.update(cfg, key.replace("__", "."), value, force_add=True)
+        return cfg
+
+    return make
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from fa_repro import config
-from fa_repro.attribution import CONTROLS, METHODS, Context, captum_library, lacking
+from fa_repro.attribution import CONTROLS, METHODS, Context, captum_library, left_out
 from networks import FA, RESNET, hooks, network
-from samples import pixels
+from samples import noise, pixels
 
 NEAREST = Context(upsampling="nearest", patch=2, repeats=3, n_steps=5, n_samples=2)
 # The optional library's methods go through the same tests where it is there.
@@ -68,11 +68,15 @@ def test_without_its_rows_a_batch_gets_others_donors_and_noise(method):
         (FA | {"head": "linear"}, {"feature_map": "class_maps", "depth_map": "depth_maps"}),
     ],
 )
-def test_lacking(config, missing):
-    model = network(config)
-    assert {method: lacking(method, model) for method in METHODS if lacking(method, model)} == missing
+def test_what_a_network_lacks_is_left_out(config, missing):
+    model, images = network(config), noise(1, 3, 8, 8)
+    reasons = {method: left_out(method, model, images) for method in METHODS}
+    expected = {method: f"`{method}` is left out: the model has no {need}." for method, need in missing.items()}
+    assert {method: reason for method, reason in reasons.items() if reason} == expected
 
 
 def test_a_bare_module_lacks_the_layer_of_grad_cam():
-    assert lacking("grad_cam", nn.Identity()) == "last_feature_layer"
-    assert [lacking(method, nn.Identity()) for method in ("permutation", "occlusion", *CONTROLS)] == [None] * 4
+    images = noise(1, 3, 8, 8)
+    assert "the model has no last_feature_layer" in left_out("grad_cam", nn.Identity(), images)
+    patchwise = ("permutation", "occlusion", *CONTROLS)
+    assert [left_out(method, nn.Identity(), images) for method in patchwise] == [None] * 4

@@ -15,8 +15,8 @@ from tiny import RESNET
 METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
 FA_CNN = tiny.FA_CNN | {"maps_per_class": 2, "unshuffle": 2}
 QUICK = ["n_images=16", "bootstrap=100", "repeats=1", "confidence=0", "mosaics=3", "device=cpu"]
-COLUMNS = "measure,method,value,low,high,minus_reference,minus_reference_low,minus_reference_high,won,chance,degenerate"
-COLUMNS += ",n,reference"
+COLUMNS = "measure,method,value,low,high,minus_reference,minus_reference_low,minus_reference_high"
+COLUMNS += ",won,won_low,won_high,chance,degenerate,n,reference"
 PER_IMAGE = "measure,mosaic,image,method,target,value,chance,degenerate"
 
 

@@ -12,6 +12,7 @@ import tiny
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data, stratified
 from fa_repro.models import Task, build_model
+from fa_repro.removal.imputation import stand_in
 from tiny import RESNET
 
 METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
@@ -259,6 +260,39 @@ def test_each_imputation_is_measured(place, imputation):
         black = place.network()(torch.zeros(1, 3, 16, 16)).softmax(1)[0]
     same = np.abs(gone.target_probability - black[gone.target.tolist()].numpy()).max() < 2e-6
     assert same == (imputation == "zero")
+
+
+@pytest.mark.slow
+def test_noise_has_the_training_sets_mean_and_deviation(place):
+    words = ["imputation=noise", "methods=[center]", "orders=[lerf]", "n_images=3", "fractions=[0,0.5,1]"]
+    code, _, err, path = place.run("noise-again", *words)
+    assert code == 0, err
+    _, images = _tables(path)
+    gone = images[(images.fraction == 1) & (images.method == "center")].set_index("image").sort_index()
+    rows, targets = torch.tensor(gone.index.tolist()), torch.tensor(gone.target.tolist())
+    assert len(rows) == 3
+    mean, std = map(torch.tensor, load_data(place.data, "train").statistics())
+
+    def off(std):
+        instead = stand_in(place.test.images[rows].float() / 255, "noise", mean, std, torch.arange(3), 3, 0)
+        with torch.inference_mode():
+            probabilities = place.network()(instead).softmax(1).gather(1, targets[:, None])[:, 0]
+        return np.abs(gone.target_probability - probabilities.numpy()).max()
+
+    assert off(std) < 2e-6 and off(mean) > 1e-4
+
+
+@pytest.mark.slow
+def test_readings_in_bf16_say_their_error(place):
+    pages, tables = {}, {}
+    for precision in ("bf16", "fp32"):
+        words = [f"precision={precision}", "methods=[center]", "fractions=[0,0.5,1]"]
+        code, _, err, path = place.run(precision, *words)
+        assert code == 0, err
+        pages[precision], tables[precision] = (path / "summary.md").read_text(), _tables(path)[1]
+    assert "Read in bf16: with removed pixels mean" in pages["bf16"] and "Read in bf16" not in pages["fp32"]
+    off = (tables["bf16"].target_probability - tables["fp32"].target_probability).abs().max()
+    assert 1e-5 < off < 0.1
 
 
 @pytest.mark.slow

@@ -51,6 +51,7 @@ def test_the_ablations_do_not_morph_slowly(whole, ablation):
     [
         ("metrics.json", metrics(0.9) | {"macs": 40_000_000}),
         ("config.yaml", {"trainer": {"epochs": 3}}),
+        ("config.yaml", {"trainer": {"epochs": 2}, "data": {"n_train": 9}}),
     ],
 )
 def test_networks_of_another_recipe_or_cost_are_not_compared(whole, file, words):
@@ -94,3 +95,38 @@ def test_accuracy_holds_down_to_one_point_below_the_resnet(whole):
     assert verdicts(whole)["C4"] == HOLDS
     path.write_text(json.dumps(metrics(0.894)))
     assert verdicts(whole)["C4"] == FAILS
+
+
+def test_a_control_that_passes_leaves_the_identity_open(whole):
+    path = whole / "shapes/verify-gradcam/resnet_small/identity.csv"
+    judged = judge(*groups(whole))["C2"]
+    assert judged.answer == HOLDS and "ResNet fails, as it must" in judged.evidence
+    pd.read_csv(path).assign(holds=True).to_csv(path, index=False)
+    judged = judge(*groups(whole))["C2"]
+    assert judged.answer == OPEN and "ResNet holds too: the check is not sharp" in judged.evidence
+
+
+def test_an_identity_that_fails_in_float32_alone_does_not_hold(whole):
+    path = whole / "shapes/verify-gradcam/fa_cnn/identity.csv"
+    table = pd.read_csv(path)
+    table.loc[table.dtype == "float32", "holds"] = False
+    table.to_csv(path, index=False)
+    assert verdicts(whole)["C2"] == FAILS
+
+
+def test_the_evidence_says_whether_dampening_is_what_aligns(whole):
+    # Of the first block's maps, by made_runs: dampened 0.61, undamped 0.84.
+    evidence = judge(*groups(whole))["C1"].evidence
+    assert "not dampened 0.84: it is the skip that aligns, not its dampening" in evidence
+    path = whole / "shapes/verify-gradcam/fa_cnn_undamped/morphing.csv"
+    pd.read_csv(path).assign(cosine_to_last=0.5).to_csv(path, index=False)
+    assert judge(*groups(whole))["C1"].evidence.endswith("not dampened 0.50")
+
+
+def test_a_group_without_the_main_fa_cnn_is_judged_on_the_next(whole):
+    for command in ("train", "verify-gradcam", "benchmark-removal"):
+        (whole / "shapes" / command / "fa_cnn").rename(whole / "shapes" / command / "fa_cnn_fine")
+    (group,) = groups(whole)
+    judged = judge(group)
+    assert [judged[claim].answer for claim in ("C2", "C4", "C5")] == [HOLDS] * 3
+    assert all("`fa_cnn_fine`" in judged[claim].evidence for claim in ("C4", "C5"))

@@ -127,6 +127,10 @@ def test_a_key_of_another_model_is_named_so(cli, handler, workplace):
         (("train", "model=from_checkpoint"), ("from_checkpoint",)),
         (("train", "data=from_checkpoint"), ("from_checkpoint",)),
         (("train", "device=cuda:99"), ("device=cuda:99",)),
+        (("train", "device=cuda:200"), ("device=cuda:200", "must be auto, cpu, cuda or cuda:N")),
+        (("train", "data.root=~/x"), ("data.root=~/x", "quotes")),
+        (("train", "experiment=search/depth"), ("a sweep over model.depth", "train -m")),
+        (("report", "results=missing"), ("results=missing", "no such folder")),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -134,3 +138,35 @@ def test_what_a_subcommand_cannot_use_is_refused_in_one_line(cli, workplace, wor
     refusal = assert_refused(cli(*words), workplace)
     for part in words_of_it:
         assert part in refusal
+
+
+def test_a_config_file_of_the_users_own_that_is_broken_is_refused_in_one_line(cli, workplace, tmp_path):
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer/mine.yaml").write_text("epochs: [1\n")
+    refusal = assert_refused(cli("train", "--config-dir", str(tmp_path), "trainer=mine"), workplace)
+    assert "a config file can't be read" in refusal and "mine.yaml" in refusal
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("no room"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nmore"),
+    ],
+)
+def test_memory_that_is_gone_is_one_line_with_the_way_out(cli, handler, workplace, error):
+    def act(_):
+        raise error
+
+    handler.act = act
+    refusal = assert_refused(cli("train"), workplace)
+    assert refusal.startswith("out of memory (") and refusal.endswith("Give a smaller trainer.batch_size=.")
+
+
+def test_an_error_of_ours_is_no_lack_of_memory(cli, handler, workplace):
+    def act(_):
+        raise RuntimeError("shapes don't fit")
+
+    handler.act = act
+    with pytest.raises(RuntimeError, match="shapes don't fit"):
+        cli("train")

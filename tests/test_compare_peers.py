@@ -11,8 +11,8 @@ import compare_peers
 from comparisons import patches
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data.shapes import CLASSES
+from fa_repro.files import digest
 from fa_repro.models import Task, build_model
-from fa_repro.rundir import digest
 from tiny import RESNET
 
 TASK = Task(len(CLASSES), 3, 16, [0.4] * 3, [0.3] * 3)

@@ -6,13 +6,11 @@ import torch
 from scipy import ndimage
 
 from fa_repro.config import IMPUTATIONS
+from fa_repro.noise import noise_field
 from fa_repro.removal.imputation import BLUR_SIGMA, gaussian_blur, imputer, stand_in
+from samples import noise
 
 MEAN, STD = torch.tensor([0.2, 0.5, 0.9]), torch.tensor([0.05, 0.2, 0.1])
-
-
-def _images(n=2, size=16, seed=0, channels=3):
-    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 def _stand_in(images, kind, rows=None, pool_size=None, seed=0, mean=MEAN, std=STD):
@@ -32,19 +30,19 @@ def _scipy_blur(images, sigma, renormalise=True):
 
 
 def test_mean_is_the_training_sets_colour_everywhere():
-    out = _stand_in(_images(), "mean")
+    out = _stand_in(noise(2, 3, 16, 16), "mean")
     assert out.shape == (2, 3, 16, 16) and out.dtype == torch.float32
     for channel, value in enumerate((0.2, 0.5, 0.9)):
         assert (out[:, channel] == torch.tensor(value)).all()
 
 
 def test_zero_is_black():
-    assert torch.equal(_stand_in(_images(), "zero"), torch.zeros(2, 3, 16, 16))
+    assert torch.equal(_stand_in(noise(2, 3, 16, 16), "zero"), torch.zeros(2, 3, 16, 16))
 
 
 @pytest.mark.parametrize("kind", ["mean", "zero", "blur", "noise"])
 def test_every_kind_leaves_the_images_alone_and_fits_them(kind):
-    images = _images(3)
+    images = noise(3, 3, 16, 16)
     before = images.clone()
     out = _stand_in(images, kind)
     assert torch.equal(images, before) and out.shape == images.shape
@@ -54,7 +52,7 @@ def test_every_kind_leaves_the_images_alone_and_fits_them(kind):
 
 @pytest.mark.parametrize("size", [8, 16, 32])
 def test_blur_is_a_gaussian_of_an_eighth_of_the_side(size):
-    images = _images(2, size)
+    images = noise(2, 3, size, size)
     out = _stand_in(images, "blur").numpy()
     np.testing.assert_allclose(out, _scipy_blur(images.numpy(), size / 8), rtol=0, atol=1e-6)
     assert BLUR_SIGMA == 1 / 8
@@ -75,13 +73,13 @@ def test_blur_of_a_point_by_hand():
 def test_blur_keeps_constant_images_and_channels_apart():
     images = torch.tensor([0.3, 0.6, 1.0]).view(1, 3, 1, 1).expand(2, 3, 16, 16)
     assert (_stand_in(images, "blur") - images).abs().max() < 1e-6
-    one = _images(1)
+    one = noise(1, 3, 16, 16)
     alone = torch.cat([_stand_in(one[:, [c]], "blur") for c in range(3)], dim=1)
     assert (_stand_in(one, "blur") - alone).abs().max() < 1e-6
 
 
 def test_noise_does_not_depend_on_the_batch():
-    images = _images(7)
+    images = noise(7, 3, 16, 16)
     whole = _stand_in(images, "noise")
     for size in (1, 3):
         parts = [_stand_in(images[rows], "noise", rows, 7) for rows in torch.arange(7).split(size)]
@@ -91,10 +89,24 @@ def test_noise_does_not_depend_on_the_batch():
 
 
 def test_noise_has_its_own_seed_and_differs_between_images():
-    images = _images(3)
+    images = noise(3, 3, 16, 16)
     first, again, other = (_stand_in(images, "noise", seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_noise_is_of_the_seed_after_the_runs_own_from_which_the_random_control_is_drawn(seed):
+    images, rows = noise(3, 3, 16, 16), torch.arange(3)
+    own, after = (noise_field(images, rows, 3, number) for number in (seed, seed + 1))
+    mean, std = MEAN.view(3, 1, 1), STD.view(3, 1, 1)
+    found = _stand_in(images, "noise", seed=seed)
+    assert torch.equal(found, (mean + std * after).clamp(0, 1))
+    assert not torch.equal(found, (mean + std * own).clamp(0, 1))
+    gone = torch.ones(3, 16, 16, dtype=torch.bool)
+    out = imputer(images, "noisy_linear", MEAN, STD, rows, 3, seed)(images, gone)
+    assert torch.allclose(out, mean + 0.01 * after, atol=1e-4)
+    assert not torch.allclose(out, mean + 0.01 * own, atol=1e-4)
 
 
 def test_noise_has_the_training_sets_statistics_where_nothing_is_clipped():
@@ -107,21 +119,21 @@ def test_noise_has_the_training_sets_statistics_where_nothing_is_clipped():
     assert abs(np.corrcoef(pixels[:, 0], pixels[:, 1])[0, 1]) < 0.5  # pixels apart are drawn apart
 
 
-def test_noise_is_clipped_to_the_range_of_images():
-    out = _stand_in(_images(20), "noise", std=torch.full((3,), 0.5))
+def test_noise_is_clipped_to_the_range_ofnoise(2, 3, 16, 16):
+    out = _stand_in(noise(20, 3, 16, 16), "noise", std=torch.full((3,), 0.5))
     assert out.min() == 0 and out.max() == 1
-    bright = _stand_in(_images(20), "noise")[:, 2]  # mean 0.9, deviation 0.1
+    bright = _stand_in(noise(20, 3, 16, 16), "noise")[:, 2]  # mean 0.9, deviation 0.1
     assert abs((bright == 1).float().mean() - 0.1587) < 0.02
 
 
 def test_an_unknown_kind_is_an_error():
     with pytest.raises(ValueError, match="grey"):
-        _stand_in(_images(), "grey")
+        _stand_in(noise(2, 3, 16, 16), "grey")
 
 
 @pytest.mark.parametrize("kind", IMPUTATIONS)
 def test_every_kind_of_the_config_removes_the_masked_pixels_and_no_other(kind):
-    images = _images(3)
+    images = noise(3, 3, 16, 16)
     gone = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(1)) < 0.4
     out = imputer(images, kind, MEAN, STD, torch.arange(3), 3, 0)(images, gone)
     changed = (out != images).any(1)
@@ -130,7 +142,7 @@ def test_every_kind_of_the_config_removes_the_masked_pixels_and_no_other(kind):
 
 
 def test_fixed_kinds_take_removed_pixels_from_one_image_whatever_the_mask():
-    images = _images(2)
+    images = noise(2, 3, 16, 16)
     for kind in ("mean", "zero", "blur", "noise"):
         impute = imputer(images, kind, MEAN, STD, torch.arange(2), 2, 0)
         assert torch.equal(impute(images, torch.ones(2, 16, 16, dtype=torch.bool)), _stand_in(images, kind))
@@ -151,8 +163,8 @@ def test_noisy_linear_keeps_an_images_noise_under_every_mask_and_in_every_batch(
 
 
 def test_noisy_linear_has_the_training_sets_colour_when_nothing_is_left():
-    out = imputer(_images(40), "noisy_linear", MEAN, STD, torch.arange(40), 40, 0)(
-        _images(40), torch.ones(40, 16, 16, dtype=torch.bool)
+    out = imputer(noise(40, 3, 16, 16), "noisy_linear", MEAN, STD, torch.arange(40), 40, 0)(
+        noise(40, 3, 16, 16), torch.ones(40, 16, 16, dtype=torch.bool)
     )
     assert (out.mean((0, 2, 3)) - MEAN).abs().max() < 0.001
     assert (out.std((0, 2, 3)) - 0.01).abs().max() < 0.001

@@ -168,6 +168,16 @@ def test_a_network_that_cannot_classify_the_images_is_one_line(nets):
     refused(lambda: probe(model, IMAGE[:, :2], 10, "mine"), "2x64x64", "RuntimeError")
 
 
+def test_a_network_that_changes_its_input_in_place_is_refused():
+    class InPlace(nn.Module):
+        def forward(self, images):
+            return images.sub_(0.5).mean((2, 3)).repeat(1, 4)[:, :10]
+
+    before = IMAGE.clone()
+    refused(lambda: probe(InPlace(), IMAGE, 10, "mine"), "mine", "changes its input in place")
+    assert torch.equal(IMAGE, before)
+
+
 # The layer of Grad-CAM
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fa_repro.attribution.degenerate import is_degenerate
-from fa_repro.removal.ranking import rank_pixels, rank_squares, square_means, tie_break
+from fa_repro.removal.ranking import patch_means, rank_patches, rank_pixels, tie_break
 
 IN_ORDER = torch.arange(16)
 # A map whose values are all different, and the ranks of its pixels, by hand.
@@ -75,13 +75,13 @@ def test_nan_ties_with_minus_infinity():
 
 def test_a_square_with_nan_is_the_least_relevant_and_its_map_degenerate():
     values = torch.tensor([[[9.0, 9.0, 1.0, 1.0], [9.0, 9.0, 1.0, 2.0]]])
-    means = square_means(values, 2)
-    assert rank_squares(means, "morf", torch.arange(2), 2)[0, 0].tolist() == [0, 0, 4, 4]
+    means = patch_means(values, 2)
+    assert rank_patches(means, "morf", torch.arange(2), 2)[0, 0].tolist() == [0, 0, 4, 4]
     assert is_degenerate(means).tolist() == [False]
     values[0, 1, 0] = torch.nan
-    means = square_means(values, 2)
-    assert rank_squares(means, "morf", torch.arange(2), 2)[0, 0].tolist() == [4, 4, 0, 0]
-    assert rank_squares(means, "lerf", torch.arange(2), 2)[0, 0].tolist() == [0, 0, 4, 4]
+    means = patch_means(values, 2)
+    assert rank_patches(means, "morf", torch.arange(2), 2)[0, 0].tolist() == [4, 4, 0, 0]
+    assert rank_patches(means, "lerf", torch.arange(2), 2)[0, 0].tolist() == [0, 0, 4, 4]
     assert is_degenerate(means).tolist() == [True]
 
 

@@ -12,7 +12,7 @@ from fa_repro.attribution import METHODS, Context
 from fa_repro.removal import measure, per_image_table
 from fa_repro.removal.curves import removal_readings, removed_counts
 from fa_repro.removal.imputation import imputer, stand_in
-from fa_repro.removal.ranking import rank_pixels, rank_squares, tie_break
+from fa_repro.removal.ranking import rank_patches, rank_pixels, tie_break
 from fa_repro.removal.statistics import area
 
 SIDE, CHANNELS, CLASSES, N = 4, 2, 3, 7
@@ -302,7 +302,7 @@ def test_whole_squares_go_by_their_mean_value(model, images, order):
 
 def test_squares_that_tie_go_in_the_order_of_the_permutation():
     ties = torch.tensor([2, 0, 3, 1])
-    ranks = rank_squares(torch.zeros(1, 2, 2), "morf", ties, 3)
+    ranks = rank_patches(torch.zeros(1, 2, 2), "morf", ties, 3)
     assert ranks.shape == (1, 6, 6)
     assert ranks[0, ::3, ::3].tolist() == [[9, 27], [0, 18]]
     assert all((ranks == r).sum() == 9 for r in (0, 9, 18, 27))

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from fa_repro import noise
 from fa_repro.attribution import METHODS, Context, controls
 from fa_repro.removal import measure
-from fa_repro.removal.benchmark import rank_squares
+from fa_repro.removal.benchmark import rank_patches
 
 SIDE, BATCH = 32, 4
 MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.1, 0.3])
@@ -118,7 +118,7 @@ def test_whoever_keeps_maps_or_images_is_seen():
 
     def keep(methods):
         with Peak(maps) as peak:
-            kept = [rank_squares(maps + m, "morf", ties, 1) for m in range(methods)]
+            kept = [rank_patches(maps + m, "morf", ties, 1) for m in range(methods)]
         assert len(kept) == methods
         return peak
 

@@ -1,41 +1,14 @@
-"""The run directory: skip, resume, refuse or replace; whole files or none; what a run leaves behind."""
+"""The run directory: skip, resume, refuse or replace; what a run leaves behind."""
 
-import hashlib
 import json
-import shlex
-import subprocess
-import sys
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
 
-import fa_repro
-from fa_repro import rundir
+from fa_repro import files, rundir
 from fa_repro.errors import InputError
-from fa_repro.rundir import RunDir, default_name, digest, replacing
-
-
-@pytest.fixture
-def config(tmp_path):
-    def make(**changes):
-        cfg = OmegaConf.create(
-            {
-                "seed": 4,
-                "device": "cpu",
-                "results": str(tmp_path / "results"),
-                "name": None,
-                "overwrite": False,
-                "data": {"name": "shapes", "n_train": 10},
-                "model": {"name": "fa_cnn"},
-                "trainer": {"lr": 0.1, "blocks": [1, 2]},
-            }
-        )
-        for key, value in changes.items():
-            OmegaConf.update(cfg, key.replace("__", "."), value, force_add=True)
-        return cfg
-
-    return make
+from fa_repro.rundir import RunDir, default_name
 
 
 def opened(cfg, **options) -> RunDir:
@@ -206,13 +179,6 @@ def test_another_checkpoint_is_another_config(config):
         opened(config(), inputs={"checkpoint": "bbbb"})
 
 
-def test_digest_is_the_start_of_sha_256(tmp_path):
-    (tmp_path / "file").write_bytes(b"abc")
-    assert digest(tmp_path / "file") == "ba7816bf8f01cfea" == hashlib.sha256(b"abc").hexdigest()[:16]
-    (tmp_path / "file").write_bytes(b"abd")
-    assert digest(tmp_path / "file") != "ba7816bf8f01cfea"
-
-
 @pytest.mark.parametrize("name", ["a/b", "/a", "a/", "..", ".", "", "a\0b"])
 def test_a_name_that_is_no_folder_is_refused(config, tmp_path, name):
     with pytest.raises(InputError, match="name of one folder"):
@@ -242,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_refused(config, monkeypatch):
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(rundir.tempfile, "mkstemp", denied)
+    monkeypatch.setattr(files.tempfile, "mkstemp", denied)
     with pytest.raises(InputError, match=r"Permission denied.*results="):
         started(config())
 
@@ -250,30 +216,6 @@ def test_a_folder_that_cannot_be_written_is_refused(config, monkeypatch):
 def test_a_name_too_long_for_a_folder_is_refused(config):
     with pytest.raises(InputError, match="too long"):
         RunDir(config(), "train", "x" * 300).start()
-
-
-def test_replacing_writes_the_whole_file(tmp_path):
-    path = tmp_path / "new" / "file.txt"
-    with replacing(path) as temporary:
-        temporary.write_text("whole")
-        assert temporary.parent == path.parent and not path.exists()
-    assert path.read_text() == "whole"
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert list(path.parent.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_replacing_leaves_the_old_file_whole(tmp_path, error):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    with pytest.raises(error), replacing(path) as temporary:
-        temporary.write_text("ne")
-        raise error
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-    with replacing(path) as temporary:
-        temporary.write_text("new")
-    assert path.read_text() == "new"
 
 
 def test_write_leaves_the_old_file_whole(config):
@@ -311,8 +253,8 @@ def test_done_lists_the_files_and_the_answer(config):
 
 def test_done_is_written_last(config, monkeypatch):
     order = []
-    replace = rundir.os.replace
-    monkeypatch.setattr(rundir.os, "replace", lambda a, b: (order.append(b.name), replace(a, b)))
+    replace = files.os.replace
+    monkeypatch.setattr(files.os, "replace", lambda a, b: (order.append(b.name), replace(a, b)))
     finished(config())
     assert order == [".identity.json", "config.yaml", "result.txt", "provenance.json", "DONE.json"]
 
@@ -325,81 +267,27 @@ def test_without_provenance_a_run_is_not_done(config, monkeypatch):
     assert "DONE.json" not in names(run) and not opened(config()).finished
 
 
-@pytest.fixture
-def provenance(config, monkeypatch):
-    def read(argv=("fa-repro train", "seed=4"), seconds=None, inputs=None) -> dict:
-        monkeypatch.setattr(sys, "argv", list(argv))
-        run = opened(config(overwrite=True), inputs=inputs)
-        run.finish("a device", exit_code=0, seconds=seconds)
-        return json.loads((run.path / "provenance.json").read_text())
-
-    return read
+def test_where_a_data_sets_files_lie_is_no_other_config_but_another_image_folder_is(config):
+    finished(config(data__root="here", data__download=True, data__cache=None))
+    assert opened(config(data__root="there", data__download=False, data__cache="cache")).finished
+    folder = {"data__name": "image_folder", "data__root": "here", "overwrite": True}
+    finished(config(**folder))
+    with pytest.raises(InputError, match=r"data\.root: here there, there here"):
+        opened(config(**folder | {"data__root": "there", "overwrite": False}))
 
 
-def test_provenance_says_what_ran_on_what(provenance):
-    told = provenance(inputs={"checkpoint": "abcd"})
-    assert told["command"] == "fa-repro train seed=4"
-    assert (told["seed"], told["device"], told["exit_code"]) == (4, "a device", 0)
-    assert told["inputs"] == {"checkpoint": "abcd"}
-    assert told["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert told["packages"]["fa-repro"] == fa_repro.__version__
-    assert {"torch", "torchvision", "numpy", "hydra-core", "matplotlib", "pandas", "pillow"} <= set(told["packages"])
-    assert all(told["packages"].values())
-    assert told["finished"].endswith("+00:00") and told["platform"]
-    assert 0 <= told["seconds"] < 60
+def test_what_an_earlier_run_found_does_not_pass_for_the_run_that_takes_its_place(config):
+    """As in a fresh clone: results are there, and the mark that says which config they are of is not."""
+    run = finished(config())
+    (run.path / ".identity.json").unlink()
+    again = started(config(trainer__lr=0.2))
+    assert "provenance.json" not in names(again) and "result.txt" in names(again)
+    again.finish("cpu")
+    (again.path / "DONE.json").unlink()
+    assert "provenance.json" in names(started(config(trainer__lr=0.2)))  # the same config's, until it is written anew
 
 
-def test_provenance_tells_the_most_memory_that_was_taken(provenance):
-    before = provenance()["peak_memory_mib"]
-    assert len(b"x" * ((before + 200) * 2**20)) > 0  # gone at once, but it was there
-    assert before + 200 <= provenance()["peak_memory_mib"] <= 2 * before + 400
-
-
-def test_provenance_takes_the_duration_of_all_starts(provenance):
-    assert provenance(seconds=1234.56)["seconds"] == 1234.6
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["data.root=/d/my photos", "model.blocks=[1,1]"],
-        ["trainer.augment.flip=${data.mirror}", "seed=4"],
-        ["data.root=/d/Ann's"],
-        ["data.root=/d/Ann's photos"],
-        ["data.root=a;b", "name=a&b"],
-        ['data.root="x"', "name=a\\b"],
-    ],
-)
-def test_provenance_names_the_words_as_a_shell_takes_them(provenance, words):
-    lexer = shlex.shlex(provenance(["fa-repro train", *words])["command"], posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    assert list(lexer) == ["fa-repro", "train", *words]
-
-
-def answers(monkeypatch, status: str) -> list[list[str]]:
-    asked = []
-
-    def run(words, **_):
-        asked.append(words)
-        return subprocess.CompletedProcess(words, 0, "c0ffee\n" if "rev-parse" in words else status, "")
-
-    monkeypatch.setattr(rundir.subprocess, "run", run)
-    return asked
-
-
-@pytest.mark.parametrize(("status", "dirty"), [("", False), ("\n", False), (" M src/fa_repro/cli.py\n", True)])
-def test_provenance_names_the_commit_and_whether_it_was_changed(provenance, monkeypatch, status, dirty):
-    asked = answers(monkeypatch, status)
-    assert provenance()["git"] == {"commit": "c0ffee", "dirty": dirty}
-    # Asked of the source tree that runs, wherever it is run from; and of what makes the result alone.
-    assert all(words[:3] == ["git", "-C", str(rundir.Path(rundir.__file__).parent)] for words in asked)
-    assert asked[-1][-2:] == [":/src", ":/configs"]
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.CalledProcessError(128, "git")])
-def test_provenance_outside_a_checkout_has_no_commit(provenance, monkeypatch, error):
-    def run(*_, **__):
-        raise error
-
-    monkeypatch.setattr(rundir.subprocess, "run", run)
-    assert provenance()["git"] is None
+def test_provenance_counts_earlier_starts(config):
+    run = started(config())
+    run.finish("cpu", earlier=100.0)
+    assert json.loads((run.path / "provenance.json").read_text())["seconds"] >= 100

@@ -37,7 +37,7 @@ def test_a_sweep_names_its_runs_after_what_was_swept_alone(cli, handler, workpla
     code, _, err = cli("train", f"data.root={long}", "-m", "trainer.lr=0.1,0.2")
     assert (code, err) == (0, "")
     names = sorted(path.name for path in workplace.glob("results/train/*"))
-    assert names == ["shapes-fa_cnn-seed0-trainer.lr=0.1", "shapes-fa_cnn-seed0-trainer.lr=0.2"]
+    assert names == ["shapes-fa_cnn-seed0-trainer.lr_0.1", "shapes-fa_cnn-seed0-trainer.lr_0.2"]
 
 
 def test_a_sweep_that_a_config_holds_names_its_runs_too(cli, handler, workplace):
@@ -49,7 +49,7 @@ def test_a_sweep_that_a_config_holds_names_its_runs_too(cli, handler, workplace)
     code, _, err = cli("train", "-m", "--config-dir", str(workplace / "mine"), "experiment=rates")
     assert (code, err) == (0, "")
     names = sorted(path.name for path in workplace.glob("results/train/*"))
-    assert names == ["shapes-fa_cnn-seed0-trainer.lr=0.1", "shapes-fa_cnn-seed0-trainer.lr=0.2"]
+    assert names == ["shapes-fa_cnn-seed0-trainer.lr_0.1", "shapes-fa_cnn-seed0-trainer.lr_0.2"]
 
 
 def test_two_jobs_of_a_sweep_under_one_name_are_refused(cli, handler, workplace):

@@ -51,7 +51,7 @@ _ASCENDING = (
 _BOUNDS: dict[str, tuple[Any, str]] = {
     "seed": _within(0, 2**31 - 1),
     "device": (
-        (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None),
+        (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", v) is not None),
         "must be auto, cpu, cuda or cuda:N",
     ),
     "data.n_train": _at_least(1),

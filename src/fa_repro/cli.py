@@ -11,7 +11,7 @@ import sys
 from typing import Any, NoReturn
 
 from fa_repro import __version__
-from fa_repro.errors import InputError, did_you_mean
+from fa_repro.errors import InputError, did_you_mean, first_line
 
 COMMANDS = {
     "train": "train one model; resumes; writes checkpoint, history and curves",
@@ -191,14 +191,30 @@ def _job(command: str, cfg: Any, swept: set[str]) -> int:
         except OmegaConfBaseException as error:
             raise InputError(str(error).splitlines()[0]) from None
         bounds.check(cfg)
-        if cfg.name is None and HydraConfig.get().mode == RunMode.MULTIRUN:
-            listed = HydraConfig.get().sweeper.get("params") or {}  # an experiment may hold a sweep of its own
+        listed = HydraConfig.get().sweeper.get("params") or {}  # an experiment may hold a sweep of its own
+        sweeps = HydraConfig.get().mode == RunMode.MULTIRUN
+        if listed and not sweeps:
+            raise InputError(f"this experiment is a sweep over {', '.join(listed)}: run it with {command} -m.")
+        if sweeps and cfg.name is None and "data" in cfg:
             cfg.name = _sweep_name(cfg, swept | set(listed), list(HydraConfig.get().overrides.task))
         handler = import_module(f"fa_repro.commands.{command.replace('-', '_')}")
         return int(handler.run(cfg))
     except InputError as error:
         print(f"fa-repro: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        key = "trainer.batch_size" if command == "train" else "batch_size"
+        print(f"fa-repro: out of memory ({first_line(error)}). Give a smaller {key}=.", file=sys.stderr)
+        return 2
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether an error of torch's or Python's says that memory is gone, on the device or beside it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return "can't allocate memory" in str(error)  # of torch's allocator on the CPU, a plain RuntimeError
 
 
 def _sweep_name(cfg: Any, swept: set[str], overrides: list[str]) -> str | None:
@@ -209,16 +225,24 @@ def _sweep_name(cfg: Any, swept: set[str], overrides: list[str]) -> str | None:
         return None
     from fa_repro.rundir import default_name
 
-    return re.sub(r"[^\w.=+-]+", "_", "-".join([default_name(cfg), *words]))
+    return re.sub(r"[^\w.+-]+", "_", "-".join([default_name(cfg), *words]))
 
 
 def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:
     """Return one line for an error of Hydra's or OmegaConf's about the user's words; None for a bug of ours."""
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
+    if isinstance(error, YAMLError):
+        return f"a config file can't be read: {' '.join(str(error).split())}"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: can't be read as key=value ({str(error).splitlines()[0]}). Put a value with signs of "
+            f"its own into quotes: 'key=\"value\"'."
+        )
     text = f"{error}\n{error.__cause__ or ''}"
     if found := re.search(r"Could not override '([^']+)'", text):
         key = found[1]

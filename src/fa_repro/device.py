@@ -85,6 +85,16 @@ def choose_memory_format(word: str) -> torch.memory_format:
     return torch.channels_last if word == "channels_last" else torch.contiguous_format
 
 
+def arithmetic(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which ``precision`` is what it says: autocast, or no TF32.
+
+    By default a GPU rounds the factors of fp32's convolutions to 10 bits (TF32), differently in different algorithms.
+    """
+    if precision == torch.float32:
+        return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    return autocast(device, precision)
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
     """Return an autocast context in ``precision``; none for float32."""
     if precision == torch.float32:

@@ -1,43 +1,28 @@
 """The run directory ``RESULTS/SUBCOMMAND/NAME/``: what was asked, what it ran on, what came out.
 
-A finished run with the same config is skipped; with another config it is an error; an unfinished one resumes. Every
-file is written beside its place and moved there, so that a run stopped at any moment leaves no half a file.
+A finished run with the same config is skipped; with another config it is an error; what an unfinished one has kept is
+there for its command to go on from. Every file is whole or not there.
 """
 
-import contextlib
-import datetime
 import hashlib
 import json
-import os
-import platform
-import shlex
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from fa_repro.errors import InputError
+from fa_repro.files import replacing
+from fa_repro.provenance import command_line, git_state, provenance
 
-DONE = "DONE.json"
+IDENTITY, PROVENANCE, DONE = ".identity.json", "provenance.json", "DONE.json"  # the last two of a finished run
 # Of a config, what does not change a run's result.
 _NOT_IDENTITY = ("results", "name", "overwrite", "device")
-_PACKAGES = (
-    "fa-repro",
-    "torch",
-    "torchvision",
-    "numpy",
-    "hydra-core",
-    "captum",
-    "matplotlib",
-    "pandas",
-    "pillow",
-)
+# Nor of a data set's; torchvision's sets are the same wherever they lie, too, while an image folder is its root.
+_NO_PIXELS = ("cache", "download")
 
 
 def data_label(data: Mapping[str, Any] | DictConfig) -> str:
@@ -51,21 +36,6 @@ def default_name(cfg: DictConfig) -> str:
     """Return DATA-MODEL-seedN for a composed config."""
     parts = [data_label(cfg.data), *([cfg.model.name] if "model" in cfg else []), f"seed{cfg.seed}"]
     return "-".join(parts)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on leaving without an error, move it there in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o644)  # mkstemp's files are private; results are for reading
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class RunDir:
@@ -100,6 +70,9 @@ class RunDir:
         resolved = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(resolved, dict)
         identity = {str(k): v for k, v in resolved.items() if k not in _NOT_IDENTITY} | {"inputs": inputs or {}}
+        if isinstance(data := identity.get("data"), dict):
+            apart = (*_NO_PIXELS, *(["root"] if data["name"] != "image_folder" else []))
+            identity["data"] = {key: value for key, value in data.items() if key not in apart}
         self._resolved = resolved
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._overwrite = bool(cfg.overwrite)
@@ -112,7 +85,7 @@ class RunDir:
             raise InputError(f"{self.path}: {error.strerror or error}. Give another results= folder.") from None
 
     def _look(self) -> bool:
-        before = self._read(".identity.json")
+        before = self._read(IDENTITY)
         if before is not None and before != self._identity and not self._overwrite:
             raise InputError(
                 f"{self.path} holds a run with another {_difference(before, self._identity)}. "
@@ -144,7 +117,10 @@ class RunDir:
                     if file.is_file():
                         file.unlink()
             (self.path / DONE).unlink(missing_ok=True)
-            self.write_text(".identity.json", json.dumps(self._identity, indent=1))
+            if self._read(IDENTITY) != self._identity:
+                # An earlier run's, as in a fresh clone: its figures must not pass for those of the config below.
+                (self.path / PROVENANCE).unlink(missing_ok=True)
+            self.write_text(IDENTITY, json.dumps(self._identity, indent=1))
             self.write_text("config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._resolved)))
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}. Give another results= folder.") from None
@@ -187,9 +163,9 @@ class RunDir:
 
         """
         duration = earlier + (time.monotonic() - self._began if seconds is None else seconds)
-        told = provenance(["fa-repro", *_command_line()], device, duration, self._identity["inputs"], self._git)
+        told = provenance(["fa-repro", *command_line()], device, duration, self._identity["inputs"], self._git)
         told |= {"exit_code": exit_code, "seed": self._resolved.get("seed")}
-        self.write_text("provenance.json", json.dumps(told, indent=1) + "\n")
+        self.write_text(PROVENANCE, json.dumps(told, indent=1) + "\n")
         files = sorted(
             f.name for f in self.path.iterdir() if f.is_file() and not f.name.startswith(".") and f.name != DONE
         )
@@ -204,55 +180,6 @@ class RunDir:
         return code
 
 
-def provenance(
-    words: Sequence[str],
-    device: str,
-    seconds: float,
-    inputs: Mapping[str, str],
-    git: Mapping[str, Any] | None,
-    packages: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return how a result was made, for ``provenance.json``.
-
-    Args:
-        words: the command line.
-        device: what it ran on, in words.
-        seconds: duration.
-        inputs: digests of the files that the result depends on.
-        git: of `git_state`.
-        packages: whose versions count beside those that every run names.
-
-    """
-    return {
-        "command": shlex.join(words),
-        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
-        "inputs": dict(inputs),
-        "device": device,
-        "peak_memory_mib": _peak_memory(),
-        "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
-        "packages": {name: found for name in (*_PACKAGES, *packages) if (found := package_version(name))},
-        "git": git,
-    }
-
-
-def _peak_memory() -> int | None:
-    """Return the most memory that this process has had at once, in MiB (a GPU's not counted); None where unknown."""
-    try:
-        import resource  # Unix alone has it
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most // (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux KiB
-
-
-def digest(path: Path) -> str:
-    """Return the first 16 hex digits of the file's SHA-256: which checkpoint a result was made from."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
 def _difference(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> str:
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
@@ -262,34 +189,3 @@ def _difference(before: dict[str, Any], after: dict[str, Any], prefix: str = "")
             return _difference(old, new, f"{prefix}{key}.")
         return f"config ({prefix}{key}: {old} there, {new} here)"
     return "config"
-
-
-def _command_line() -> list[str]:
-    return sys.argv[0].split()[1:] + sys.argv[1:]  # the dispatcher puts the subcommand into argv[0]
-
-
-def package_version(package: str) -> str | None:
-    """Return the version of an installed package, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def git_state() -> dict[str, Any] | None:
-    """Return the commit of the source tree that runs, and whether it was changed; None outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        # Results that this very run rewrites do not make the code another.
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--", ":/src", ":/configs")),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        return None

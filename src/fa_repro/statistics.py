@@ -7,6 +7,7 @@ import numpy as np
 
 LEVEL = 0.95  # of every interval
 BLOCK = 2**22  # values of a block of resamples, so many times 8 bytes
+EQUAL = 1e-6  # scores so near are equal: one map times a constant, as class map and Grad-CAM are, rounds differently
 TRAININGS = 1  # beside the seed, of the generator that draws trainings
 
 
@@ -16,6 +17,9 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
 
 class Bootstrap:
@@ -80,10 +84,21 @@ class Bootstrap:
         """
         denominators = self._means(below)
         if not (denominators > 0).all() or not below.mean() > 0:
-            return Interval(np.nan, np.nan, np.nan)
+            return UNKNOWN
         ratios = self._means(above) / denominators
         low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return Interval(float(above.mean() / below.mean()), float(low), float(high))
+
+
+def paired(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Return how far ``values`` (n,) are ahead of the reference's on the same images; 0 where they are `EQUAL`."""
+    ahead = values - reference
+    return np.where(np.abs(ahead) < EQUAL, 0.0, ahead)
+
+
+def won(ahead: np.ndarray) -> np.ndarray:
+    """Return how much of a win each difference (n,) of `paired` is: 1, 0, or where there is none a half."""
+    return np.where(ahead == 0, 0.5, ahead > 0)
 
 
 def _place(weights: np.ndarray, rank: int) -> np.ndarray:

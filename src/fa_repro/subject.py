@@ -13,9 +13,10 @@ from fa_repro.attribution.feature_layer import check_layer, last_convolutional_s
 from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, boxes, load_data
 from fa_repro.errors import InputError
+from fa_repro.files import digest
 from fa_repro.models import Task, build_model
 from fa_repro.models.external import build_external, factory_file, is_external, probe, refuse_external
-from fa_repro.rundir import data_label, default_name, digest
+from fa_repro.rundir import data_label, default_name
 
 
 class Training(NamedTuple):
@@ -228,6 +229,7 @@ class Ready(NamedTuple):
         methods: those that it can do, and the controls.
         notes: a line for each method that it can't do, and for what was added.
         context: settings of the methods.
+        settings: the same in words, for the conditions of a result.
 
     """
 
@@ -236,6 +238,23 @@ class Ready(NamedTuple):
     methods: list[str]
     notes: list[str]
     context: Context
+    settings: str
+
+
+# Over how much a method averages, and what stands for a patch that it hides.
+_AVERAGES = {"permutation": "repeats", "integrated_gradients": "n_steps", "shapley": "n_samples"}
+_BASED = ("occlusion", "integrated_gradients", "shapley")
+
+
+def _settings(methods: Sequence[str], context: Context) -> str:
+    words = [f"maps up-sampled: {context.upsampling}"]
+    if context.layer and "grad_cam" in methods:
+        words.append(f"Grad-CAM at {context.layer}")
+    if based := [method for method in _BASED if method in methods]:
+        words.append(f"baseline of {' and '.join(based)}: mean colour")
+    words.append(f"patches of {context.patch} pixels")
+    words += [f"{key}={getattr(context, key)}" for method, key in _AVERAGES.items() if method in methods]
+    return ", ".join([*words, f"seed {context.seed}"])
 
 
 def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Ready:
@@ -254,7 +273,7 @@ def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torc
     images = images.to(device)
     model = subject.frozen().to(device)
     layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
-    methods, notes = choose_methods(cfg.methods, model, subject.name, len(images), layer)
+    methods, notes = choose_methods(cfg.methods, model, subject.name, images.images, layer)
     for line in notes:
         print(line)
     context = Context(
@@ -268,7 +287,7 @@ def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torc
         seed=cfg.seed,
         batch_size=cfg.batch_size,
     )
-    return Ready(images, model, methods, notes, context)
+    return Ready(images, model, methods, notes, context, _settings(methods, context))
 
 
 def feature_layer(model: nn.Module, asked: str | None, images: torch.Tensor) -> str | None:

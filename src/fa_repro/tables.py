@@ -11,8 +11,10 @@ def columns(name: str, interval: Interval) -> dict[str, float]:
 
 
 def cell(line: pd.Series, name: str, digits: int) -> str:
-    """Return ``value [low, high]`` from the columns that `columns` made."""
+    """Return ``value [low, high]`` from the columns that `columns` made; a dash for what is not known."""
     value, low, high = line[name], line[f"{name}_low"], line[f"{name}_high"]
+    if pd.isna(value):
+        return "–"
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

@@ -1,10 +1,9 @@
 """Which layer of a network Grad-CAM looks at."""
 
-import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution.grad_cam import last_activations
-from fa_repro.errors import InputError, first_line
+from fa_repro.attribution.gradients import layer_cut_off
+from fa_repro.errors import InputError
 from fa_repro.models.order import run_order
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -30,7 +29,7 @@ def last_convolutional_stage(model: nn.Module, images: Tensor) -> str | None:
     for name, shape in reversed(run_order(model, images).items()):
         convolves = bool(name) and any(isinstance(inner, _CONVOLUTIONS) for inner in modules[name].modules())
         square = shape is not None and len(shape) == 4 and shape[2] == shape[3] > 1
-        if convolves and square and _cut_off(model, name, images) is None:
+        if convolves and square and layer_cut_off(model, name, images) is None:
             return name
     return None
 
@@ -58,18 +57,5 @@ def check_layer(model: nn.Module, layer: str, images: Tensor) -> None:
         raise InputError(f"layer={layer}: does not run when the model classifies. Give another layer.")
     if shape is None or len(shape) != 4:
         raise InputError(f"layer={layer}: gives {shape or 'no tensor'}; Grad-CAM needs feature maps (N,C,h,w).")
-    if (reason := _cut_off(model, layer, images)) is not None:
+    if (reason := layer_cut_off(model, layer, images)) is not None:
         raise InputError(f"layer={layer}: Grad-CAM needs the logit's gradient there, and {reason}. Give another layer.")
-
-
-def _cut_off(model: nn.Module, layer: str, images: Tensor) -> str | None:
-    """Return why an image's largest logit has no gradient in the layer's output, or None if it has one."""
-    try:
-        activations, logits = last_activations(model, images, layer)
-        score = logits[0].max()
-        reached = score.requires_grad and torch.autograd.grad(score, activations, allow_unused=True)[0] is not None
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # whatever the user's own network raises where gradients are wanted
-        return f"computing it fails ({first_line(error)})"
-    return None if reached else "there is none: its output does not lead to the logits, or not by steps with gradients"

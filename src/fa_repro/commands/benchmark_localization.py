@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> int:
     test = subject.load()
     sample = test.sample(cfg.n_images, cfg.seed)
     chosen = with_truth(test, subject.data, cfg.n_images, cfg.seed) if against_truth else sample
-    explained, model, methods, notes, context = make_ready(subject, chosen, cfg, device)
+    explained, model, methods, notes, context, settled = make_ready(subject, chosen, cfg, device)
     images = explained if against_truth else None
     mosaics = None
     if "grid" in measures:
@@ -59,6 +59,7 @@ def run(cfg: DictConfig) -> int:
             notes.append(f"`grid` is left out: {error}")
             print(notes[-1])
 
+    rundir.start()
     found, tables = _measure(model, images, mosaics, methods, against_truth, context, cfg)
     table = localization_table(found, cfg.bootstrap, cfg.seed)
     conditions = f"{subject.words}. "
@@ -78,7 +79,7 @@ def run(cfg: DictConfig) -> int:
             f"Mosaics: {len(mosaics.images)} of {cfg.grid}x{cfg.grid} test images of {subject.data}, "
             f"distinct classes, all classified correctly with probability {cfg.confidence:g} or more, none used twice. "
         )
-    conditions += f"Maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, seed {cfg.seed}."
+    conditions += f"{settled[0].upper()}{settled[1:]}."
     page = summary_markdown(
         f"Localization: {subject.run_name}", conditions, table, [*warnings(found, cfg.bootstrap, cfg.seed), *notes]
     )

@@ -50,7 +50,7 @@ def run(cfg: DictConfig) -> int:
         return rundir.exit_code()
 
     sample = subject.load().sample(cfg.n_images, cfg.seed)
-    images, model, methods, notes, context = make_ready(subject, sample, cfg, device)
+    images, model, methods, notes, context, settled = make_ready(subject, sample, cfg, device)
 
     orders = list(dict.fromkeys(cfg.orders))
     mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)
@@ -90,8 +90,7 @@ def run(cfg: DictConfig) -> int:
         f"{subject.words}, "
         f"{len(images)} test images of {subject.data}, top-1 {np.mean(top1):.1f} %{spread}, "
         f"target: {target if isinstance(target, str) else subject.classes[target]}, "
-        f"removed pixels: {', '.join(imputations)}, a {cfg.unit} at a time, maps up-sampled: {cfg.upsampling}, "
-        f"patches of {cfg.patch} pixels{_draws(methods, cfg)}, seed {cfg.seed}."
+        f"removed pixels: {', '.join(imputations)}, a {cfg.unit} at a time, {settled}."
     )
     for file, table in tables.files():
         rundir.write_text(file, table.to_csv(index=False, float_format="%.6g"))
@@ -121,12 +120,6 @@ def run(cfg: DictConfig) -> int:
     progress.clear()
     print(page)
     return 0
-
-
-def _draws(methods: Sequence[str], cfg: DictConfig) -> str:
-    """Return the keys that say over how much the methods average."""
-    keys = {"permutation": "repeats", "integrated_gradients": "n_steps", "shapley": "n_samples"}
-    return "".join(f", {key}={cfg[key]}" for method, key in keys.items() if method in methods)
 
 
 def parse_target(word: str, classes: Sequence[str]) -> str | int:

@@ -32,22 +32,22 @@ def run(cfg: DictConfig) -> int:
         return rundir.exit_code()
 
     sample = subject.load().sample(cfg.n_images, cfg.seed)
-    images, model, methods, notes, context = make_ready(subject, sample, cfg, device)
+    images, model, methods, notes, context, settled = make_ready(subject, sample, cfg, device)
     order = layers(model, images.images[:1].float() / 255)
     if not order:
         raise InputError(f"model {subject.name}: none of its layers has weights that can be drawn anew.")
 
     targets = choose_targets(model, images.images, images.labels, cfg.target, cfg.batch_size)
     maps = len(images) * len(methods) * (len(order) + 1)
+    rundir.start()
     with tqdm(total=maps, desc="randomising", unit="map", delay=2, disable=None) as bar:
         measured = measure(model, images.images, targets, order, methods=methods, context=context, tick=bar.update)
 
     table = sanity_table(measured, cfg.bootstrap, cfg.seed)
     conditions = (
-        f"{subject.words}, {len(images)} test images of {subject.data}, target: {cfg.target}, "
-        f"maps up-sampled: {cfg.upsampling}, patches of {cfg.patch} pixels, seed {cfg.seed}. Weights are drawn anew as "
-        f"PyTorch draws a new layer's, from the last layer to the first; with them, batch statistics go back to mean 0 "
-        f"and variance 1."
+        f"{subject.words}, {len(images)} test images of {subject.data}, target: {cfg.target}, {settled}. "
+        f"Weights are drawn anew as PyTorch draws a new layer's, from the last layer to the first; with "
+        f"them, batch statistics go back to mean 0 and variance 1."
     )
     kept = left_as_they_are(model)
     remarks = [f"Left as trained: {', '.join(f'`{weight}`' for weight in kept)}."] if kept else []

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from fa_repro.attribution import Context
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
+from fa_repro.errors import InputError
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir
 from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, removal, training
@@ -72,6 +73,9 @@ def _trainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch
 
 
 def _explainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Contest:
+    if len(images) < 2:
+        key = "n_removed" if cfg.what == "removal" else "n_images"
+        raise InputError(f"{key}: permutation needs two images or more, as a patch is replaced by another image's.")
     model = subject.frozen().to(device)
     mean, std = (torch.tensor(values, device=device) for values in (subject.task.mean, subject.task.std))
     settings = {"patch": cfg.patch, "repeats": cfg.repeats, "seed": cfg.seed, "batch_size": cfg.batch_size}

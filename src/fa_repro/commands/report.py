@@ -6,25 +6,33 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fa_repro.errors import InputError
+from fa_repro.files import replacing
 from fa_repro.plotting import png
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.front import draw as draw_front
 from fa_repro.reporting.front import front
 from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
 from fa_repro.reporting.search import FOLDER, draw, is_search, searched
-from fa_repro.rundir import replacing
 
 
 def run(cfg: DictConfig) -> int:
     """Report as ``cfg`` (``configs/report.yaml``) says; return the exit code.
 
     Raises:
-        InputError: a run's files or the README can't be read.
+        InputError: a run's files or the README can't be read, or the folder can't be written.
 
     """
     results = Path(cfg.results)
-    if results.exists() and not results.is_dir():
-        raise InputError(f"results={results}: is no folder.")
+    if not results.is_dir():
+        raise InputError(f"results={results}: {'is no folder' if results.exists() else 'no such folder'}.")
+    try:
+        _write(cfg, results)
+    except OSError as error:
+        raise InputError(f"results={results}: {error.strerror or error} ({error.filename}).") from None
+    return 0
+
+
+def _write(cfg: DictConfig, results: Path) -> None:
     found = groups(results)
     searches = searched(results, found)
     found = [group for group in found if not is_search(group)]
@@ -53,4 +61,3 @@ def run(cfg: DictConfig) -> int:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(f"{path}: written from {sum(len(runs) for g in found for runs in g.runs.values())} runs.")
-    return 0

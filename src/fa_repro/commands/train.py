@@ -13,7 +13,7 @@ from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model, fit_whitening
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir, default_name
-from fa_repro.training import HISTORY, Trainer, World, count_macs, evaluate, joined
+from fa_repro.training import HISTORY, VERSION, Trainer, World, count_macs, evaluate, joined
 from fa_repro.training.figures import curves_figure
 
 RESUME = ".resume.pt"  # weights and optimiser after the last whole epoch; removed when the run is done
@@ -35,7 +35,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     for group in ("data", "model"):
         if cfg[group].name == "from_checkpoint":
             raise InputError(f"{group}=from_checkpoint: training starts from fresh weights. Give another {group}=.")
-    rundir = RunDir(cfg, "train", cfg.name or default_name(cfg), writes=world.leads)
+    rundir = RunDir(cfg, "train", cfg.name or default_name(cfg), {"trainer": VERSION}, writes=world.leads)
     if rundir.finished:
         return rundir.exit_code()
     world.wait()  # all have looked before one begins to write
@@ -50,9 +50,6 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     torch.manual_seed(cfg.seed)
     model = build_model(config["model"], task).to(device)
     macs = count_macs(model.eval(), torch.zeros(1, task.in_channels, task.image_size, task.image_size, device=device))
-    border = recipe["augment"]["crop"]
-    if border >= task.image_size:
-        raise InputError(f"trainer.augment.crop={border}: must be less than the images' {task.image_size} pixels.")
     train, val = whole.to(device), None
     held_out = round(recipe["val_fraction"] * len(whole))
     if held_out:
@@ -60,8 +57,8 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
         chosen[stratified(whole.labels, held_out, cfg.seed)] = True
         train, val = whole.select(~chosen).to(device), whole.select(chosen).to(device)
 
-    fit_whitening(model, train.images)
     trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed, world)
+    fit_whitening(model, train.images)
     rundir.start()
     world.wait()  # the start of an overwriting run throws the old one's state away
     resume = rundir.path / RESUME

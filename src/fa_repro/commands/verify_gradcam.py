@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from fa_repro.device import choose_device, describe
+from fa_repro.device import arithmetic, choose_device, describe
 from fa_repro.models import FeatureAlignCNN
 from fa_repro.models.fa_cnn import FeatureAlignBackbone
 from fa_repro.plotting import png
@@ -48,10 +48,11 @@ def run(cfg: DictConfig) -> int:
     t3: list[dict[str, Any]] = []
     for dtype in (torch.float64, torch.float32):
         exact, inputs = deepcopy(model).to(dtype), images.to(dtype)
-        references = {r: identity.REFERENCES[r](exact, inputs, cfg.score) for r in used}
-        t1 += identity.check_identity(exact, inputs, references, classes, name)
-        if isinstance(exact, FeatureAlignCNN):
-            t3 += decomposition.check_decomposition(exact, inputs)
+        with arithmetic(device, torch.float32):  # float64 knows no other
+            references = {r: identity.REFERENCES[r](exact, inputs, cfg.score) for r in used}
+            t1 += identity.check_identity(exact, inputs, references, classes, name)
+            if isinstance(exact, FeatureAlignCNN):
+                t3 += decomposition.check_decomposition(exact, inputs)
         if isinstance(exact, FeatureAlignBackbone) and dtype == torch.float64:
             t2 = morphing.check_morphing(exact, inputs)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from fa_repro.rundir import replacing
+from fa_repro.files import replacing
 
 
 def cache_folder(configured: str | None) -> Path:

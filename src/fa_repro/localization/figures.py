@@ -40,7 +40,8 @@ def bars_figure(table: pd.DataFrame, title: str) -> Figure:
     fig, axes = figure(1, len(measures), (3.4, 3.0))
     for panel, measure in zip(axes[0], measures, strict=True):
         part = table[table.measure == measure]
-        error = np.stack([part.value - part.low, part.high - part.value])
+        # Of equal scores value and ends are equal too, up to rounding, and matplotlib takes no negative length.
+        error = np.stack([part.value - part.low, part.high - part.value]).clip(min=0)
         colours = [COLOURS.get(method, "C7") for method in part.method]
         panel.bar(range(len(part)), part.value, color=colours, yerr=error, capsize=2.5, error_kw={"lw": 1})
         chance = part.chance.iloc[0]

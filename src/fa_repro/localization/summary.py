@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fa_repro.attribution import CONTROLS
+from fa_repro.attribution import CONTROLS, reference_of
 from fa_repro.localization.benchmark import Measured
-from fa_repro.statistics import Bootstrap
+from fa_repro.statistics import UNKNOWN, Bootstrap, paired, won
 from fa_repro.tables import cell, columns, markdown_table
 
 TITLES = {"pointing_game": "Pointing game", "energy": "Energy", "grid": "Grid pointing game"}
-EQUAL = 1e-6  # scores so near are equal: one map times a constant, as class map and Grad-CAM are, rounds differently
 FEW_MOSAICS = 20  # below it, percentiles of resampled means say little
 _HOW = {
     "pointing_game": "Share of images whose map has its maximum inside the truth; of several maxima, the share inside.",
@@ -24,30 +23,25 @@ def _units(measured: Measured) -> np.ndarray:
     return measured.value.mean(2)  # (M,N): what is resampled; the maps of one mosaic are not independent
 
 
-def _reference(methods: Sequence[str]) -> str:
-    return "feature_map" if "feature_map" in methods else methods[0]
-
-
 def localization_table(found: Sequence[Measured], resamples: int, seed: int) -> pd.DataFrame:
     """Return one line for each measure and method.
 
     Columns: ``value`` with its interval; ``minus_reference``, the paired difference from ``feature_map`` (or from the
-    first method, where a model has none) with its interval; ``won``, the share of images or mosaics on which the method
-    is better than the reference; ``chance``, what a uniform map scores; ``degenerate``, how many maps say nothing;
-    ``n`` images or mosaics; ``reference``.
+    first method, where a model has none); ``won``, the share of images or mosaics on which the method is better than
+    the reference, equal being half won, both with their intervals; ``chance``, what a uniform map scores;
+    ``degenerate``, how many maps say nothing; ``n`` images or mosaics; ``reference``.
     """
     lines = []
     for measured in found:
         units = dict(zip(measured.methods, _units(measured), strict=True))
-        reference = _reference(measured.methods)
+        reference = reference_of(measured.methods)
         bootstrap = Bootstrap(len(measured.chance), resamples, seed)
         for m, (method, values) in enumerate(units.items()):
             interval = bootstrap.interval(values)
             line: dict[str, object] = {"measure": measured.measure, "method": method, **interval._asdict()}
-            difference = values - units[reference]
-            difference[np.abs(difference) < EQUAL] = 0
-            line |= columns("minus_reference", bootstrap.interval(difference))
-            line["won"] = float((difference > 0).mean()) if method != reference else np.nan
+            ahead = paired(values, units[reference])
+            line |= columns("minus_reference", bootstrap.interval(ahead))
+            line |= columns("won", bootstrap.interval(won(ahead)) if method != reference else UNKNOWN)
             line["chance"] = float(measured.chance.mean())
             line["degenerate"] = int(measured.degenerate[m].sum())
             line |= {"n": len(values), "reference": reference}
@@ -100,7 +94,7 @@ def summary_markdown(title: str, conditions: str, table: pd.DataFrame, notes: li
                     f"`{line.method}`" + (" (control)" if line.method in CONTROLS else ""),
                     f"{line.value:.3f} [{line.low:.3f}, {line.high:.3f}]",
                     "–" if same else cell(line, "minus_reference", 3),
-                    "–" if same else f"{100 * line.won:.0f} %",
+                    "–" if same else cell(line, "won", 2),
                     str(line.degenerate),
                 ]
             )
@@ -113,6 +107,6 @@ def summary_markdown(title: str, conditions: str, table: pd.DataFrame, notes: li
     parts.append(
         "Larger is better. Chance: what a uniform map scores. In brackets: 95 % bootstrap intervals over images or "
         "mosaics; differences are paired. Won: the share of them on which a method is better than the reference; equal "
-        "is not better. Degenerate: maps that say nothing about a place."
+        "is half won. Degenerate: maps that say nothing about a place."
     )
     return "\n\n".join(parts) + "\n"

@@ -172,17 +172,23 @@ def probe(model: nn.Module, images: Tensor, n_classes: int, name: str) -> None:
         name: of the model.
 
     Raises:
-        InputError: it fails on them, or its output is not (1, n_classes).
+        InputError: it fails on them or changes them, or its output is not (1, n_classes).
 
     """
     shape = "x".join(str(n) for n in images.shape[1:])
+    given = images.clone()
     try:
         with torch.inference_mode():
-            logits = model(images)
+            logits = model(given)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever the user's own network raises
         raise InputError(f"model {name} can't take images of {shape} ({first_line(error)}).") from None
+    if not torch.equal(given, images):  # the next to read the batch would have images that nobody took
+        raise InputError(
+            f"model {name} changes its input in place, which all methods share. Let it work on a copy, as with "
+            f"(x - mean) / std in place of x.sub_(mean).div_(std)."
+        )
     if not isinstance(logits, Tensor) or logits.shape != (1, n_classes):
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(

@@ -23,7 +23,7 @@ from fa_repro.attribution.targets import targets_of
 from fa_repro.progress import Keep, Part
 from fa_repro.removal.curves import Ends, Readings, read_ends, removal_readings, removed_counts
 from fa_repro.removal.imputation import Impute, imputer
-from fa_repro.removal.ranking import rank_squares, square_means, tie_break
+from fa_repro.removal.ranking import patch_means, rank_patches, tie_break
 from fa_repro.removal.reader import Reader
 
 
@@ -51,7 +51,7 @@ class Measured(NamedTuple):
     imputation: str
     methods: tuple[str, ...]
     orders: tuple[str, ...]
-    fractions: np.ndarray  # (F,) pixels gone, as a share of all, after rounding to whole pixels or squares
+    fractions: np.ndarray  # (F,) pixels gone, as a share of all, after rounding to whole pixels or patches
     targets: np.ndarray  # (N,)
     labels: np.ndarray  # (N,)
     probability: np.ndarray  # (M,O,F,N)
@@ -105,7 +105,7 @@ def measure(
         fractions: ascending from 0 to 1.
         imputations: kinds of `fa_repro.removal.imputation.imputer`.
         target: ``predicted`` (on the intact image), ``label``, or a class's number.
-        unit: side in pixels of the squares that go together, 1 for single pixels; must divide height and width.
+        unit: side in pixels of the patches that go together, 1 for single pixels; must divide height and width.
         mean: (C,) of the training set, in [0,1]; the removal value.
         std: (C,) likewise.
         context: settings of the methods; pool and rows are filled in here.
@@ -147,8 +147,8 @@ def measure(
         if maps.is_cuda:
             torch.cuda.synchronize(maps.device)
         seconds = time.perf_counter() - began
-        maps = square_means(maps, unit)
-        ranks = [rank_squares(maps, order, ties, unit) for order in orders]
+        maps = patch_means(maps, unit)
+        ranks = [rank_patches(maps, order, ties, unit) for order in orders]
         read = removal_readings(reads, batch, imputes, chosen, ranks, counts, tick, ends)  # by imputation and order
         found = {f: torch.stack([torch.stack([getattr(r, f) for r in one]) for one in read]) for f in Readings._fields}
         of_maps = {"degenerate": is_degenerate(maps), "seconds": torch.tensor(seconds, dtype=torch.float64)}

@@ -12,7 +12,7 @@ from fa_repro.attribution.targets import predict, targets_of
 from fa_repro.data import ImageSet
 from fa_repro.removal.figures import examples_figure
 from fa_repro.removal.imputation import imputer
-from fa_repro.removal.ranking import rank_squares, square_means, tie_break
+from fa_repro.removal.ranking import patch_means, rank_patches, tie_break
 
 EXAMPLES = 4  # images
 
@@ -37,8 +37,8 @@ def draw_examples(
     chosen = first_of_each_class(images.labels, predicted, EXAMPLES)
     here, batch, there = take(images.images, chosen, context)
     targets = targets_of(predicted[here], images.labels[here], target)
-    maps = {method: square_means(METHODS[method](model, batch, targets, there), unit) for method in methods}
+    maps = {method: patch_means(METHODS[method](model, batch, targets, there), unit) for method in methods}
     ties = tie_break(maps[methods[0]][0].numel(), context.seed)
-    ranks = {method: rank_squares(values, "morf", ties, unit) for method, values in maps.items()}
+    ranks = {method: rank_patches(values, "morf", ties, unit) for method, values in maps.items()}
     imputes = {kind: imputer(batch, kind, mean, std, chosen, len(images), context.seed) for kind in imputations}
-    return examples_figure(batch, imputes, maps, ranks, [images.classes[int(t)] for t in targets])
+    return examples_figure(batch, imputes, maps, ranks, [images.classes[int(t)] for t in targets], unit)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from fa_repro.plotting import COLOURS, DASHES, figure, heading, show_image, show_map
+from fa_repro.removal.curves import removed_counts
 from fa_repro.removal.imputation import Impute
 
 TITLES = {
@@ -53,6 +54,7 @@ def examples_figure(
     maps: dict[str, Tensor],
     ranks: dict[str, Tensor],
     titles: Sequence[str],
+    unit: int = 1,
 ) -> Figure:
     """Draw a few images, each method's map, and the image with 10, 30 and 50 % removed, most relevant first.
 
@@ -62,17 +64,18 @@ def examples_figure(
         maps: by method, (N,H,W).
         ranks: by method, (N,H,W), MoRF.
         titles: of the images.
+        unit: side in pixels of the patches that go together.
 
     """
-    shares = (0.1, 0.3, 0.5)
-    n, positions = len(images), images.shape[2] * images.shape[3]
+    shares, n = (0.1, 0.3, 0.5), len(images)
+    counts = [count for share in shares for count in removed_counts([share], images[0, 0].numel(), unit**2)]
     rows = [(kind, method) for kind in imputes for method in maps]
     fig, axes = figure(len(rows), n * 4 + 1, (0.85, 0.92), gridspec_kw={"width_ratios": [0.02, *[1] * (4 * n)]})
     for row, (kind, method) in zip(axes, rows, strict=True):
         name = f"{method}\n{kind}" if len(imputes) > 1 else method
         row[0].axis("off")
         row[0].text(0, 0.5, name, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
-        removed = [imputes[kind](images, ranks[method] < round(share * positions)) for share in shares]
+        removed = [imputes[kind](images, ranks[method] < count) for count in counts]
         for i in range(n):
             show_map(row[1 + 4 * i], maps[method][i])
             for cell, without in zip(row[2 + 4 * i : 5 + 4 * i], removed, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fa_repro.noise import noise_field
-from fa_repro.removal.noisy_linear import NOISE, fill_linearly
+from fa_repro.removal.noisy_linear import NOISE, fill_linearly, with_noise
 
 Impute = Callable[[Tensor, Tensor], Tensor]  # images (N,C,H,W), removed (N,H,W) bool -> images (N,C,H,W)
 
@@ -30,12 +30,8 @@ def imputer(images: Tensor, kind: str, mean: Tensor, std: Tensor, rows: Tensor, 
 
     """
     if kind == "noisy_linear":
-        noise = NOISE * noise_field(images, rows, pool_size, seed + NOISE_SEED_OFFSET)
-
-        def solve(images: Tensor, gone: Tensor) -> Tensor:
-            return torch.where(gone[:, None], fill_linearly(images, gone, mean) + noise, images)
-
-        return solve
+        field = noise_field(images, rows, pool_size, seed + NOISE_SEED_OFFSET)  # one for every mask
+        return lambda images, gone: with_noise(fill_linearly(images, gone, mean), gone, NOISE * field)
     instead = stand_in(images, kind, mean, std, rows, pool_size, seed)
     return lambda images, gone: torch.where(gone[:, None], instead, images)
 

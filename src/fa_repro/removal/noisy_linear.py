@@ -77,7 +77,12 @@ def noisy_linear(
         return filled
     rows = torch.arange(len(images)) if rows is None else rows
     field = noise_field(images, rows, pool_size or len(images), seed)
-    return torch.where(mask[:, None], filled + noise * field, filled)
+    return with_noise(filled, mask, noise * field)
+
+
+def with_noise(filled: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+    """Add ``noise`` (N,C,H,W) to the removed pixels of images that `fill_linearly` filled."""
+    return torch.where(mask[:, None], filled + noise, filled)
 
 
 @torch.no_grad()

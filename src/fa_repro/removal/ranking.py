@@ -40,25 +40,25 @@ def rank_pixels(maps: Tensor, order: str, ties: Tensor) -> Tensor:
     return torch.empty_like(sequence).scatter_(1, sequence, places).view(maps.shape)
 
 
-def square_means(maps: Tensor, side: int) -> Tensor:
-    """Return the mean of each square of ``side`` pixels, which divides both sizes: (N,H,W) -> (N,H/side,W/side).
+def patch_means(maps: Tensor, side: int) -> Tensor:
+    """Return the mean of each patch of ``side`` x ``side`` pixels: (N,H,W) -> (N,H/side,W/side); side divides both.
 
-    A single NaN makes its square NaN.
+    A single NaN makes its patch NaN.
     """
     return F.avg_pool2d(maps[:, None], side)[:, 0] if side > 1 else maps
 
 
-def rank_squares(means: Tensor, order: str, ties: Tensor, side: int) -> Tensor:
-    """Rank whole squares of ``side`` x ``side`` pixels, which go together, as `rank_pixels` ranks pixels.
+def rank_patches(means: Tensor, order: str, ties: Tensor, side: int) -> Tensor:
+    """Rank whole patches of ``side`` x ``side`` pixels, which go together, as `rank_pixels` ranks pixels.
 
     Args:
-        means: (N,h,w), one value a square.
+        means: (N,h,w), one value a patch.
         order: ``morf`` or ``lerf``.
-        ties: (h*w,) a permutation of the squares.
+        ties: (h*w,) a permutation of the patches.
         side: in pixels.
 
     Returns:
-        (N,h*side,w*side) int64: to each pixel how many pixels go before its square.
+        (N,h*side,w*side) int64: to each pixel how many pixels go before its patch.
 
     """
     ranks = rank_pixels(means, order, ties) * side**2

@@ -6,17 +6,15 @@ float here). In fp32 its readings are the network's own up to rounding, and a co
 On a CPU a batch goes through it in parts small enough that one layer's maps are still in the cache for the next layer.
 """
 
-import contextlib
 import math
 import time
 from copy import copy, deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from fa_repro.device import autocast, choose_precision
+from fa_repro.device import arithmetic, choose_precision
 
 TRIALS = 5  # timed forward passes for each memory format, after one untimed; the fastest counts
 # So many times as fast has contiguous to be to take channels_last's place: with a lead that a busy machine could hide
@@ -85,7 +83,7 @@ class Reader(nn.Module):
         spent = []
         for _ in range(TRIALS + 1):
             began = time.perf_counter()
-            with _arithmetic(images.device, self.precision), torch.inference_mode():
+            with arithmetic(images.device, self.precision), torch.inference_mode():
                 self._logits(images).sum().item()  # read on the CPU at the end: a device has then done its work
             spent.append(time.perf_counter() - began)
         return min(spent[1:])
@@ -105,7 +103,7 @@ class Reader(nn.Module):
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""
-        with _arithmetic(images.device, self.precision):
+        with arithmetic(images.device, self.precision):
             return self._logits(images.contiguous(memory_format=self.memory_format)).float()
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -124,19 +122,9 @@ def _strided_and_narrow(module: nn.Module) -> bool:
     )
 
 
-def _arithmetic(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
-    """Return the context in which ``precision`` is what it says: autocast, or no TF32.
-
-    By default a GPU rounds the factors of fp32's convolutions to 10 bits (TF32), differently in different algorithms.
-    """
-    if precision == torch.float32:
-        return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    return autocast(device, precision)
-
-
 @torch.inference_mode()
 def _exactly(model: nn.Module, images: Tensor) -> Tensor:
-    with _arithmetic(images.device, torch.float32):
+    with arithmetic(images.device, torch.float32):
         return model(images)
 
 

@@ -108,22 +108,21 @@ def summary_markdown(
     summary: pd.DataFrame,
     differences: pd.DataFrame | None,
     shifts: pd.DataFrame | None,
-    left_out: list[str],
+    notes: list[str],
     by_seed: dict[str, pd.DataFrame] | None = None,
 ) -> str:
     """Return the page ``summary.md``: conditions, for each imputation warnings and tables, and how to read them."""
     of_each = None if not by_seed else by_seed.get("differences", by_seed["summary"])
     parts = [f"# {title}", conditions]
-    if left_out:
-        parts.append("\n".join(f"- {note}" for note in left_out))
+    if notes:
+        parts.append("\n".join(f"- {note}" for note in notes))
     for imputation in summary.imputation.unique():
         tables = (summary, differences, shifts, of_each)
         by_method, compared, shifted, apart = (of_imputation(table, imputation) for table in tables)
         assert by_method is not None
         parts.append(f"## Removed pixels: {imputation}")
-        notes = warnings(by_method, compared)
-        if notes:
-            parts.append("\n".join(f"- {note}" for note in notes))
+        if warned := warnings(by_method, compared):
+            parts.append("\n".join(f"- {words}" for words in warned))
         parts += _difference_part(compared) if compared is not None else []
         parts += _seed_part(apart) if apart is not None else []
         parts += _method_part(by_method)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fa_repro.attribution import CONTROLS
+from fa_repro.attribution import CONTROLS, reference_of
 from fa_repro.removal.benchmark import Measured, pooled
 from fa_repro.removal.statistics import area, percent_until_flip
-from fa_repro.statistics import Bootstrap, Interval
+from fa_repro.statistics import UNKNOWN, Bootstrap, paired, won
 from fa_repro.tables import columns
 
 # The figures whose spread over seeds is told.
@@ -17,7 +17,6 @@ _SPREAD = (
     "target_probability", "kept", "accuracy", "auc_probability", "auc_kept", "flip_percent_median", "flip_percent_mean",
     "lerf_minus_morf", "minus_reference", "won", "share_of_occlusion",
 )  # fmt: skip
-EQUAL = 1e-6  # areas so near are equal: one map times a constant, as class map and Grad-CAM are, rounds differently
 SHIFT_FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which removal at random is judged, or the nearest measured
 
 
@@ -82,17 +81,16 @@ def difference_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame |
         - area(measured.probability[m, morf], measured.fractions)
         for m, method in enumerate(measured.methods)
     }
-    reference = "feature_map" if "feature_map" in areas else measured.methods[0]
+    reference = reference_of(measured.methods)
     lines = []
     for method, values in areas.items():
         line: dict[str, object] = {"method": method, "imputation": measured.imputation}
         line |= {"control": method in CONTROLS, "n": measured.n}
         line |= columns("lerf_minus_morf", bootstrap.interval(values))
         line |= {"reference": reference}
-        line |= columns("minus_reference", bootstrap.interval(values - areas[reference]))
-        ahead = values - areas[reference]
-        won = np.where(np.abs(ahead) < EQUAL, 0.5, ahead > 0)
-        line |= columns("won", bootstrap.interval(won) if method != reference else Interval(*3 * [np.nan]))
+        ahead = paired(values, areas[reference])
+        line |= columns("minus_reference", bootstrap.interval(ahead))
+        line |= columns("won", bootstrap.interval(won(ahead)) if method != reference else UNKNOWN)
         if "occlusion" in areas:
             line |= columns("share_of_occlusion", bootstrap.ratio(values, areas["occlusion"]))
         for control in (name for name in CONTROLS if name in areas):

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
-from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run
+from fa_repro.reporting.collect import CONTROL, FA_CNNS, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not decided", "not tested"
 LEVEL_POINTS = 1.0  # C4: points of top-1 that FA-CNN may lie below the ResNet and still "perform well"; our reading
@@ -53,7 +53,7 @@ def _lacking(group: Group, *names: str) -> list[str]:
 
 
 def alignment(group: Group) -> Verdict:
-    """C1: what holds with both layers, what is left of it with an unordered head, and without the skips."""
+    """C1: what holds with both layers, what is left of it with an unordered head, without skips, and undamped."""
     if lacking := _lacking(group, "fa_cnn", LINEAR_HEAD, PLAIN):
         return _needs(*lacking)
     own, unordered, skipless = (group.runs["verify-gradcam"][name] for name in ("fa_cnn", LINEAR_HEAD, PLAIN))
@@ -67,27 +67,37 @@ def alignment(group: Group) -> Verdict:
         f"{'they are Grad-CAM maps still' if mixed else 'no feature map is the Grad-CAM map'} ({words}); the first "
         f"block's maps have a cosine of {near:.2f} to the last ones, without skips {far:.2f}"
     )
+    if run := group.get("verify-gradcam", UNDAMPED):
+        plain = float(run.table("morphing.csv").cosine_to_last.iloc[0])
+        evidence += f", with skips that are not dampened {plain:.2f}"
+        if plain >= near:
+            evidence += ": it is the skip that aligns, not its dampening"
     return Verdict(HOLDS if identical and added and not mixed and near > far else FAILS, evidence)
 
 
 def identity(group: Group) -> Verdict:
     """C2: T1 for every class; the controls must fail."""
-    own = group.get("verify-gradcam", "fa_cnn")
+    own = group.fa_cnn("verify-gradcam")
     if own is None:
         return _needs("verify-gradcam/fa_cnn")
     holds, words = _identity(own)
     table = own.table("identity.csv")
     references = ", ".join(sorted(table.reference.unique()))
     evidence = f"{words}; {table.target.nunique()} classes x {table.images.max()} images, against {references}"
-    controls = [
-        f"{label} {'holds too: the check is not sharp' if _identity(run)[0] else 'fails, as it must'}"
+    passed = {
+        label: _identity(run)[0]
         for label, run in (
             ("ResNet", group.resnet("verify-gradcam")),
             ("probability instead of logit", group.get("verify-gradcam", CONTROL)),
         )
         if run
+    }
+    controls = [
+        f"{label} {'holds too: the check is not sharp' if held else 'fails, as it must'}"
+        for label, held in passed.items()
     ]
-    return Verdict(HOLDS if holds else FAILS, "; ".join([evidence, *controls]))
+    answer = FAILS if not holds else OPEN if any(passed.values()) else HOLDS
+    return Verdict(answer, "; ".join([evidence, *controls]))
 
 
 def morphing(group: Group) -> Verdict:
@@ -116,24 +126,32 @@ def morphing(group: Group) -> Verdict:
     return Verdict(HOLDS if bounded and nearer and slower else FAILS, evidence)
 
 
+def _recipe(run: Run) -> tuple[Any, ...]:
+    """Return what two trainings must share to be compared: recipe and images."""
+    data = run.config.get("data", {})
+    return run.config.get("trainer"), [data.get(key) for key in ("name", "n_train", "image_size", "seed")]
+
+
 def accuracy(group: Group) -> Verdict:
     """C4: top-1 beside the ResNet of the same recipe and cost, means over seeds."""
     resnet = next((name for name in RESNETS if name in group.networks), None)
-    if "fa_cnn" not in group.networks or resnet is None:
+    name = next((name for name in FA_CNNS if name in group.networks), None)
+    if name is None or resnet is None:
         return Verdict(UNTESTED, f"needs train/fa_cnn and train/{' or train/'.join(RESNETS)}")
-    runs = [group.networks[name] for name in ("fa_cnn", resnet)]
-    recipes = [run.config.get("trainer") for both in runs for run in both]
+    runs = [group.networks[network] for network in (name, resnet)]
+    recipes = [_recipe(run) for both in runs for run in both]
     if any(recipe != recipes[0] for recipe in recipes):
-        return Verdict(UNTESTED, f"`fa_cnn` and `{resnet}` were not all trained by one recipe (trainer in config.yaml)")
+        words = "were not all trained by one recipe on the same images (trainer and data in config.yaml)"
+        return Verdict(UNTESTED, f"`{name}` and `{resnet}` {words}")
     own, other = ([run.json("metrics.json") for run in both] for both in runs)
     cost = own[0]["macs"] / other[0]["macs"]
     if abs(cost - 1) > LEVEL_COST:
-        return Verdict(UNTESTED, f"`fa_cnn` costs {cost:.2f} times the multiply-adds of `{resnet}`")
+        return Verdict(UNTESTED, f"`{name}` costs {cost:.2f} times the multiply-adds of `{resnet}`")
     a, b = (100 * sum(m["top1"] for m in metrics) / len(metrics) for metrics in (own, other))
     return Verdict(
         HOLDS if a - b >= -LEVEL_POINTS else FAILS,
-        f"{a:.1f} % against {b:.1f} % of `{resnet}` by the same recipe, {a - b:+.1f} points (held if not below "
-        f"-{LEVEL_POINTS:.0f}), at {cost:.2f} times its cost; seeds: {len(own)} and {len(other)}",
+        f"{a:.1f} % of `{name}` against {b:.1f} % of `{resnet}` by the same recipe, {a - b:+.1f} points (held if not "
+        f"below -{LEVEL_POINTS:.0f}), at {cost:.2f} times its cost; seeds: {len(own)} and {len(other)}",
     )
 
 
@@ -144,7 +162,7 @@ def _share(line: Mapping[Hashable, Any]) -> str:
 
 def removal(group: Group) -> Verdict:
     """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM."""
-    own, resnet = group.get("benchmark-removal", "fa_cnn"), group.resnet("benchmark-removal")
+    own, resnet = group.fa_cnn("benchmark-removal"), group.resnet("benchmark-removal")
     if own is None or resnet is None:
         needed = " or ".join(f"benchmark-removal/{name}" for name in RESNETS)
         return Verdict(UNTESTED, f"needs benchmark-removal/fa_cnn and {needed}")
@@ -167,7 +185,7 @@ def removal(group: Group) -> Verdict:
     ahead &= mine["share_of_occlusion"] >= yardstick["share_of_occlusion"]
     return Verdict(
         FAILS if behind else HOLDS if ahead else OPEN,
-        f"LeRF - MoRF area of the feature map {area['feature_map']:.3f}; "
+        f"LeRF - MoRF area of the feature map of `{own.name}` {area['feature_map']:.3f}; "
         f"{', '.join(f'{method} {area[method]:.3f}' for method in others)} on the same network; share "
         f"of occlusion's {_share(mine)}, Grad-CAM on `{resnet.name}` {_share(yardstick)}; {int(table.n.iloc[0])} "
         f"images (held if ahead of all but occlusion, not decided if behind within the intervals)",

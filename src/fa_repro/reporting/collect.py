@@ -15,8 +15,9 @@ from yaml import YAMLError
 from fa_repro.errors import InputError
 
 UNDAMPED, PLAIN, LINEAR_HEAD = ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
+FA_CNNS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local")  # what the claims are judged on: the first of them that was run
 RESNETS = ("resnet_whitened", "resnet_small")  # what FA-CNN is held against: the first of them that was run
-MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ABLATIONS, *RESNETS)  # in the order of the tables
+MODELS = (*FA_CNNS, *ABLATIONS, *RESNETS)  # in the order of the tables
 # The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.
 PROFILES = {
     "shapes": ("fa_cnn", *ABLATIONS, "resnet_whitened"),
@@ -141,6 +142,10 @@ class Group:
             if weight := trainer.get("locality"):
                 words.add(f"A loss of weight {weight:g} had the maps say nothing where they were gone.")
         return " ".join(sorted(words))
+
+    def fa_cnn(self, command: str) -> Run | None:
+        """Return the run of the FA-CNN that the claims are judged on."""
+        return next((run for name in FA_CNNS if (run := self.get(command, name))), None)
 
     def resnet(self, command: str) -> Run | None:
         """Return the run of the ResNet that FA-CNN is held against."""

@@ -46,7 +46,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for number, line in enumerate(table.sort_values("top1").to_dict("records"), start=1):
         marker, colour, method = _kind(line["network"])
         at = (100 * line["top1"], line["share_of_occlusion"])
-        errors = [[at[1] - line["low"]], [line["high"] - at[1]]]
+        errors = [[max(0.0, at[1] - line["low"])], [max(0.0, line["high"] - at[1])]]  # rounding apart
         words = f"{number}: {line['group']}, {line['network']}, {method.replace('_', ' ')}"
         axes.errorbar(
             *at, yerr=errors, fmt=marker, color=colour, ms=9, mec="white", mew=0.5, capsize=2, lw=0.8, label=words

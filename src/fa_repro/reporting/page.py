@@ -10,6 +10,7 @@ from fa_repro.reporting.claims import CLAIMS, UNTESTED, Verdict, judge
 from fa_repro.reporting.collect import Group, Run
 from fa_repro.reporting.tables import (
     BEHIND,
+    UNFAMILIAR,
     accuracy_table,
     localization_table,
     order_table,
@@ -33,8 +34,8 @@ FRONT = (
     "network."
 )
 VERDICTS = (
-    "–: not tested with these networks; shapes is the embedded data set. The numbers behind each verdict stand in the "
-    "report."
+    "Judged on each group's main FA-CNN, `fa_cnn` where it was trained. –: not tested with these networks; shapes is "
+    "the embedded data set. The numbers behind each verdict stand in the report."
 )
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
 
@@ -88,7 +89,9 @@ def _removal(found: Sequence[Group], variants: bool) -> list[str]:
         "**Percent pixels removed**: LeRF − MoRF area under the target probability, as a share of occlusion's on the "
         "same network, with its 95 % interval. Larger is better; networks are comparable through these shares alone. "
         f"{BEHIND.strip()}: not ahead of every control (`random`, `center`) beyond the interval of the paired "
-        "difference, so no better than a map that knows nothing of the image.",
+        f"difference, so no better than a map that knows nothing of the image. {UNFAMILIAR.strip()}: trained without "
+        "removal. Holes are foreign to such a network, a single hidden patch says little, and shares of occlusion rank "
+        "nothing.",
         removal_table(found, variants),
     ]
 

@@ -12,6 +12,7 @@ from fa_repro.tables import cell, markdown_table
 
 NOT_RUN = "Not run."
 BEHIND = " †"  # beside a method that a control may be ahead of
+UNFAMILIAR = " ‡"  # beside a network that saw no pixels removed in training
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -105,13 +106,14 @@ def removal_table(found: Sequence[Group], variants: bool = True) -> str:
             if not len(table) or (not variants and group.get("train", name) is None):
                 continue
             for imputation, lines in table.groupby("imputation", sort=False):
-                lead = [*_groups_column(found, group.name), f"`{name}`", str(imputation), str(lines.n.iloc[0])]
+                network = f"`{name}`{'' if group.removal else UNFAMILIAR}"
+                lead = [*_groups_column(found, group.name), network, str(imputation), str(lines.n.iloc[0])]
                 rows.append((lead, {str(line.method): _share(line) for _, line in lines.iterrows()}))
     return _by_method([*_groups_column(found, "trained as"), "network", "removed pixels", "images"], rows)
 
 
 def _share(line: pd.Series) -> str:
-    share = cell(line, "share_of_occlusion", 2) if pd.notna(line.get("share_of_occlusion")) else "–"
+    share = cell(line, "share_of_occlusion", 2) if "share_of_occlusion" in line else "–"
     ahead = all(line.get(f"minus_{control}_low", 0) > 0 for control in CONTROLS)
     return share + BEHIND * (line.method not in CONTROLS and not ahead)
 

@@ -8,7 +8,7 @@ import pandas as pd
 from fa_repro.attribution import CONTROLS
 from fa_repro.sanity.cascade import Cascade
 from fa_repro.statistics import Bootstrap
-from fa_repro.tables import markdown_table
+from fa_repro.tables import cell, markdown_table
 
 COLUMNS = ("method", "layer", "depth", "correlation", "low", "high", "degenerate", "n")
 # From here on a map is said to be mostly image and architecture. Our reading: Adebayo et al. judge the curves by eye.
@@ -61,18 +61,15 @@ def notes(table: pd.DataFrame) -> list[str]:
     return found
 
 
-def _cell(line: pd.Series) -> str:
-    return "–" if np.isnan(line.correlation) else f"{line.correlation:.3f} [{line.low:.3f}, {line.high:.3f}]"
-
-
 def summary_markdown(title: str, conditions: str, table: pd.DataFrame, remarks: list[str]) -> str:
     """Return the page ``summary.md``: conditions, notes, and the correlation at every depth."""
     methods = list(table.method.unique())
     header = ["depth", "randomised down to", *(f"`{m}`" + (" (control)" if m in CONTROLS else "") for m in methods)]
     rows = []
     for (depth, layer), part in table.groupby(["depth", "layer"], sort=False):
-        by_method = part.set_index("method")
-        rows.append([str(depth), f"`{layer}`", *(_cell(by_method.loc[m]) for m in methods)])
+        ends = {"low": "correlation_low", "high": "correlation_high"}
+        by_method = part.rename(columns=ends).set_index("method")
+        rows.append([str(depth), f"`{layer}`", *(cell(by_method.loc[m], "correlation", 3) for m in methods)])
     parts = [f"# {title}", conditions]
     if lines := [*notes(table), *remarks]:
         parts.append("\n".join(f"- {line}" for line in lines))

@@ -69,7 +69,7 @@ def explanation_contenders(
             every("prediction + feature_map", lambda part, _: predict_with_feature_map(model, part)),
             every("prediction + depth_map", lambda part, _: predict_with_depth_map(model, part)),
         ]
-    if reason := left_out("grad_cam", model, context.layer):
+    if reason := left_out("grad_cam", model, images, context.layer):
         notes.append(reason)
     else:
         contenders.append(every("grad_cam", lambda part, chosen: grad_cam(model, part, chosen, context)))

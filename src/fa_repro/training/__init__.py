@@ -3,6 +3,6 @@
 from fa_repro.training.distributed import World, joined
 from fa_repro.training.evaluate import Score, evaluate
 from fa_repro.training.macs import count_macs
-from fa_repro.training.trainer import HISTORY, Trainer
+from fa_repro.training.trainer import HISTORY, VERSION, Trainer
 
-__all__ = ["HISTORY", "Score", "Trainer", "World", "count_macs", "evaluate", "joined"]
+__all__ = ["HISTORY", "VERSION", "Score", "Trainer", "World", "count_macs", "evaluate", "joined"]

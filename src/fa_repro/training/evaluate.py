@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fa_repro.data import ImageSet
+from fa_repro.device import arithmetic
 from fa_repro.training.distributed import ALONE, World
 
 BATCH = 500  # images a forward pass
@@ -36,7 +37,8 @@ def evaluate(
     for images, labels in zip(
         world.share(data.images).split(BATCH), world.share(data.labels).split(BATCH), strict=True
     ):
-        logits = model((images.float() / 255).contiguous(memory_format=memory_format))
+        with arithmetic(images.device, torch.float32):
+            logits = model((images.float() / 255).contiguous(memory_format=memory_format))
         loss += F.cross_entropy(logits.double(), labels, reduction="sum")
         correct += (logits.argmax(1) == labels).sum()
     return Score(world.sum(loss).item() / len(data), world.sum(correct).item() / len(data))

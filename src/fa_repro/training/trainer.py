@@ -19,6 +19,9 @@ from fa_repro.training.evaluate import evaluate
 from fa_repro.training.locality import Estimating, divergence
 from fa_repro.training.schedule import schedule
 
+# Of what a recipe's keys do: another one as soon as the same config trains otherwise, so that an earlier version's run
+# is neither gone on with nor taken for the same. 2: alternating flip.
+VERSION = "2"
 HISTORY = ("epoch", "lr", "train_loss", "val_loss", "val_top1", "images_per_second", "seconds")
 Row = dict[str, float | None]
 # Between the generators of two seeds: more epochs than any training has, so that no two of them draw alike.
@@ -62,8 +65,8 @@ class Trainer:
             world: the processes that train together, each on its share of every batch.
 
         Raises:
-            InputError: fewer training images than one batch, a batch that the processes can't share evenly, or a
-                loss on what is removed where nothing is.
+            InputError: fewer training images than one batch, a batch that the processes can't share evenly, a crop out
+                of a border that images of this size can't have, or a loss on what is removed where nothing is.
 
         """
         self.device = train.images.device
@@ -74,6 +77,9 @@ class Trainer:
             raise InputError(f"trainer.batch_size={self.batch_size}: more than the {len(train)} training images.")
         if self.batch_size % world.size:
             raise InputError(f"trainer.batch_size={self.batch_size}: no multiple of the {world.size} processes.")
+        border, size = recipe["augment"]["crop"], train.images.shape[-1]
+        if border >= size:
+            raise InputError(f"trainer.augment.crop={border}: must be less than the images' {size} pixels.")
         self.world = world
         self.precision = choose_precision(recipe["precision"], self.device)
         self.memory_format = choose_memory_format(recipe["memory_format"])
