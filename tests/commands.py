@@ -9,6 +9,7 @@ from fa_repro.rundir import RunDir, default_name
 SUBCOMMANDS = (
     "train",
     "verify-gradcam",
+    "explain",
     "benchmark-removal",
     "benchmark-sanity",
     "benchmark-localization",

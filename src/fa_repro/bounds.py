@@ -48,6 +48,11 @@ _ASCENDING = (
     "must rise from 0 to 1 (both end points are measured)",
 )
 
+_PATHS = (
+    lambda v: v is None or isinstance(v, str) or (isinstance(v, list) and v and all(isinstance(p, str) for p in v)),
+    "must be a path or a list of paths",
+)
+
 _BOUNDS: dict[str, tuple[Any, str]] = {
     "seed": _within(0, 2**31 - 1),
     "device": (
@@ -86,10 +91,9 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "trainer.locality": _at_least(0),
     "trainer.augment.crop": _at_least(0),
     "trainer.augment.removal": _within(0, 1),
-    "checkpoint": (
-        lambda v: v is None or isinstance(v, str) or (isinstance(v, list) and v and all(isinstance(p, str) for p in v)),
-        "must be a path or a list of paths",
-    ),
+    "checkpoint": _PATHS,
+    "images": _PATHS,
+    "image_size": _at_least(4),
     "methods": _each(_one_of(*METHODS)),
     "orders": _each(_one_of(*ORDERS)),
     "measures": _each(_one_of(*MEASURES)),
@@ -118,7 +122,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
 }
 
 
-_UNTYPED = ("checkpoint", "imputation")  # of which Hydra takes anything, null and mappings too
+_UNTYPED = ("checkpoint", "images", "imputation")  # of which Hydra takes anything, null and mappings too
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -16,6 +16,7 @@ from fa_repro.errors import InputError, did_you_mean, first_line
 COMMANDS = {
     "train": "train one model; resumes; writes checkpoint, history and curves",
     "verify-gradcam": "are the class maps the Grad-CAM maps? identity, morphing, decomposition; exit 1 if not",
+    "explain": "your own image files: the prediction, and each method's map of it",
     "benchmark-removal": "take away pixels in the order of each method's map and watch the prediction",
     "benchmark-sanity": "randomise the weights layer by layer; do the methods' maps change with them?",
     "benchmark-localization": "does each method's map lie where the object is? pointing game, energy, grid of images",

@@ -152,8 +152,8 @@ class VerifyConfig(CommandConfig):
 
 
 @dataclass
-class ClassifierConfig(CommandConfig):
-    """What every benchmark of attribution methods has: of which classifier, which methods, how their maps are made."""
+class AttributionConfig(CommandConfig):
+    """What every command with attribution methods has: of which classifier, which methods, how their maps are made."""
 
     checkpoint: str | None = None
     data: DataConfig = MISSING
@@ -161,14 +161,28 @@ class ClassifierConfig(CommandConfig):
     layer: str | None = None
     methods: list[str] = MISSING
     target: str = MISSING
-    n_images: int = MISSING
     upsampling: str = MISSING
     patch: int = MISSING
     repeats: int = MISSING
     n_steps: int = MISSING
     n_samples: int = MISSING
-    bootstrap: int = MISSING
     batch_size: int = MISSING
+
+
+@dataclass
+class ExplainConfig(AttributionConfig):
+    """``configs/explain.yaml``."""
+
+    images: Any = None  # a path or a list of paths
+    image_size: int | None = None
+
+
+@dataclass
+class ClassifierConfig(AttributionConfig):
+    """What every benchmark of attribution methods has beside them: over how many images, with which intervals."""
+
+    n_images: int = MISSING
+    bootstrap: int = MISSING
 
 
 @dataclass
@@ -229,6 +243,7 @@ class ReportConfig(CommandConfig):
 SCHEMAS: dict[str, type[CommandConfig]] = {
     "train": TrainConfig,
     "verify_gradcam": VerifyConfig,
+    "explain": ExplainConfig,
     "benchmark_removal": RemovalConfig,
     "benchmark_sanity": SanityConfig,
     "benchmark_localization": LocalizationConfig,

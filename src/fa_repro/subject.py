@@ -221,7 +221,7 @@ def _from_model(cfg: DictConfig, config: dict[Any, Any], split: str, truth: bool
 
 
 class Ready(NamedTuple):
-    """What a benchmark of attribution methods begins with, on the device.
+    """What a command with attribution methods begins with, on the device.
 
     Attributes:
         images: those that are explained.
@@ -257,14 +257,17 @@ def _settings(methods: Sequence[str], context: Context) -> str:
     return ", ".join([*words, f"seed {context.seed}"])
 
 
-def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Ready:
-    """Choose methods and settings as ``cfg`` (a `fa_repro.config.ClassifierConfig`) says, and say what was chosen.
+def make_ready(
+    subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device, *, controls: bool = True
+) -> Ready:
+    """Choose methods and settings as ``cfg`` (a `fa_repro.config.AttributionConfig`) says, and say what was chosen.
 
     Args:
         subject: of `open_subject`.
         images: those of its test images that are explained.
         cfg: of the command.
         device: of the run.
+        controls: whether the controls are added where they are not asked for.
 
     Raises:
         InputError: layer or methods can't be used.
@@ -273,7 +276,7 @@ def make_ready(subject: Subject, images: ImageSet, cfg: DictConfig, device: torc
     images = images.to(device)
     model = subject.frozen().to(device)
     layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
-    methods, notes = choose_methods(cfg.methods, model, subject.name, images.images, layer)
+    methods, notes = choose_methods(cfg.methods, model, subject.name, images.images, layer, controls)
     for line in notes:
         print(line)
     context = Context(

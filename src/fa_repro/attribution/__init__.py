@@ -61,12 +61,17 @@ def left_out(method: str, model: nn.Module, images: Tensor, layer: str | None = 
 
 
 def choose_methods(
-    asked: Sequence[str], model: nn.Module, name: str, images: Tensor, layer: str | None = None
+    asked: Sequence[str],
+    model: nn.Module,
+    name: str,
+    images: Tensor,
+    layer: str | None = None,
+    controls: bool = True,
 ) -> tuple[list[str], list[str]]:
     """Return the methods to measure, each once, and a line on what was left out and what was added.
 
     Of those ``asked`` for, what ``model`` can't do is `left_out`. The controls come last where they are not asked for:
-    without them no figure says much.
+    without them no benchmark's figure says much.
 
     Args:
         asked: names of `METHODS`.
@@ -74,6 +79,7 @@ def choose_methods(
         name: of the model.
         images: (N,C,H,W) uint8, all that are explained; the first is tried.
         layer: that Grad-CAM looks at, where the model names none.
+        controls: whether they are added.
 
     Raises:
         InputError: the model can do none, or the images are too few for one of them.
@@ -90,7 +96,8 @@ def choose_methods(
             "methods: permutation needs two images or more, as a patch is replaced by another image's. "
             "Give n_images=2 or more, or leave it out."
         )
-    if missing := [control for control in CONTROLS if control not in methods]:
+    missing = [control for control in CONTROLS if control not in methods] if controls else []
+    if missing:
         names = ", ".join(f"`{control}`" for control in missing)
         notes.append(f"controls {names} are added." if len(missing) > 1 else f"control {names} is added.")
     return methods + missing, notes

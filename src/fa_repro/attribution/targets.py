@@ -1,7 +1,11 @@
 """What a network says of images, and which class each image's map is about."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+from fa_repro.errors import InputError, did_you_mean
 
 
 @torch.no_grad()
@@ -32,3 +36,22 @@ def targets_of(predicted: Tensor, labels: Tensor, target: str | int) -> Tensor:
         return torch.full_like(labels, target)
     # A copy: an inference tensor can't take part in Grad-CAM's graph.
     return (predicted if target == "predicted" else labels).clone()
+
+
+def parse_target(word: str, classes: Sequence[str], words: Sequence[str] = ("predicted", "label")) -> str | int:
+    """Return ``word`` if it is one of ``words``, else the number of the class that it names or numbers.
+
+    Raises:
+        InputError: no such class.
+
+    """
+    if word in words:
+        return word
+    if word in classes:
+        return list(classes).index(word)
+    if word.isdecimal() and int(word) < len(classes):
+        return int(word)
+    raise InputError(
+        f"target={word}: must be {', '.join(words)}, or a class: {', '.join(classes)}, or 0 to {len(classes) - 1}."
+        f"{did_you_mean(word, [*words, *classes])}"
+    )

@@ -1,7 +1,6 @@
 """``fa-repro benchmark-removal``: percent pixels removed for one classifier, every method beside the controls."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from fa_repro.attribution import check_captum
+from fa_repro.attribution.targets import parse_target
 from fa_repro.device import choose_device, describe
-from fa_repro.errors import InputError, did_you_mean
+from fa_repro.errors import InputError
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
 from fa_repro.removal import Measured, measure, write_per_image
@@ -120,22 +120,3 @@ def run(cfg: DictConfig) -> int:
     progress.clear()
     print(page)
     return 0
-
-
-def parse_target(word: str, classes: Sequence[str]) -> str | int:
-    """Return ``predicted``, ``label``, or the number of the class that ``word`` names or numbers.
-
-    Raises:
-        InputError: no such class.
-
-    """
-    if word in ("predicted", "label"):
-        return word
-    if word in classes:
-        return list(classes).index(word)
-    if word.isdecimal() and int(word) < len(classes):
-        return int(word)
-    raise InputError(
-        f"target={word}: must be predicted, label, or a class: {', '.join(classes)}, or 0 to {len(classes) - 1}."
-        f"{did_you_mean(word, ['predicted', 'label', *classes])}"
-    )

@@ -1,5 +1,6 @@
 """Any images on disk: ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/)."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,6 +48,29 @@ def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
         return make_dataset(str(folder), index, IMG_EXTENSIONS), tuple(classes)
     except FileNotFoundError as error:
         raise InputError(f"{folder}: {str(error).splitlines()[0].rstrip('.')}.") from None
+
+
+def image_files(paths: Sequence[str]) -> list[Path]:
+    """Return the image files that ``paths`` name: a file itself, of a folder the images in it, by name.
+
+    Raises:
+        InputError: a path is not there, or a folder holds no image.
+
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMG_EXTENSIONS and file.is_file())
+            if not inside:
+                raise InputError(f"images={path}: no image in this folder ({', '.join(IMG_EXTENSIONS)}).")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise InputError(f"images={path}: no such file or folder.")
+    return list(dict.fromkeys(found))
 
 
 def load(files: list[tuple[str, int]], image_size: int | None) -> tuple[Tensor, Tensor]:
