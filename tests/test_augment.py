@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fa_repro.data.augment import augment, crop, flip, mirrored, removal_mask
+from samples import pixels
 
 NUMBERED = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)
 # The numbered image with one pixel of reflected border, by hand.
@@ -25,10 +26,6 @@ REFLECTED = torch.tensor(
 
 def _generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def _images(n, size=8, channels=3, seed=0):
-    return torch.randint(0, 256, (n, channels, size, size), generator=_generator(seed), dtype=torch.uint8)
 
 
 def _shift_of(image):
@@ -57,7 +54,7 @@ def test_channels_of_an_image_move_together_and_images_apart():
 def test_no_border_leaves_images_and_generator_alone():
     generator = _generator()
     state = generator.get_state()
-    images = _images(5)
+    images = pixels(5)
     assert torch.equal(crop(images, 0, generator), images)
     assert torch.equal(generator.get_state(), state)
 
@@ -69,7 +66,7 @@ def test_crop_keeps_every_grey_level():
 
 
 def test_flip_mirrors_the_chosen_images_left_to_right():
-    images = _images(4, size=3)
+    images = pixels(4, size=3)
     out = flip(images, torch.tensor([True, False, True, False]))
     by_numpy = torch.from_numpy(images.numpy()[:, :, :, ::-1].copy())
     assert torch.equal(out[::2], by_numpy[::2]) and torch.equal(out[1::2], images[1::2])
@@ -149,7 +146,7 @@ def test_patches_at_the_edge_of_other_sizes_are_cut():
 
 
 def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
-    images = _images(40, size=8)
+    images = pixels(40, size=8)
     colour = torch.tensor([0.25, 0.5, 0.123])
     out, removed = augment(images, border=0, mirror=None, removal=0.7, colour=colour, generator=_generator(6))
     mask, together = removal_mask(40, (8, 8), 0.7, _generator(6))
@@ -183,7 +180,7 @@ def test_augment_crops_mirrors_and_removes_with_its_own_draws():
 
 
 def test_a_seed_gives_a_batch():
-    images = _images(16)
+    images = pixels(16)
     chosen = torch.arange(16) < 5
     batches = [
         augment(images, border=2, mirror=chosen, removal=0.5, colour=torch.full((3,), 0.5), generator=_generator(seed))[

@@ -11,25 +11,13 @@ from fa_repro.attribution.integrated_gradients import integrated_gradients
 from fa_repro.attribution.saliency import saliency
 from fa_repro.attribution.shapley import shapley
 from fa_repro.errors import InputError
+from networks import Linear
 
 pytest.importorskip("captum")
 
 COLOUR = torch.tensor([0.2, 0.5, 0.9])
 CONTEXT = Context(colour=COLOUR, upsampling="nearest", patch=2, n_steps=4, n_samples=3)
 TARGETS = torch.tensor([1, 0, 1])
-
-
-class Linear(nn.Module):
-    """Logit k is the sum of ``weights[k] * image``; counts the images that it has seen."""
-
-    def __init__(self, weights):
-        super().__init__()
-        self.weights = weights
-        self.batches = []
-
-    def forward(self, images):
-        self.batches.append(len(images))
-        return torch.einsum("nchw,kchw->nk", images, self.weights)
 
 
 def linear(size=5, seed=3):

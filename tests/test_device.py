@@ -17,6 +17,27 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
     assert device.choose_device("auto") == device.choose_device("cpu") == torch.device("cpu")
 
 
+def test_a_gpu_is_the_first_or_the_process_own_and_repeats_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "deterministic", False)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    assert device.choose_device("cpu") == torch.device("cpu") and not cudnn.deterministic and cudnn.benchmark
+    assert device.choose_device("auto") == torch.device("cuda")
+    assert cudnn.deterministic and not cudnn.benchmark
+    assert device.choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(InputError, match=r"^device=cuda:2: torch sees 2 CUDA devices here"):
+        device.choose_device("cuda:2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device.choose_device("auto") == device.choose_device("cuda") == torch.device("cuda:1")
+    assert device.choose_device("cuda:0") == torch.device("cuda:0")  # asked for by its number
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match=r"^device=cuda:2: "):
+        device.choose_device("auto")
+
+
 CPUINFO = "processor\t: 0\nmodel name\t: A Processor: fast\nflags\t\t: avx2 {flag} fma\n\nmodel name\t: B\n"
 
 
@@ -61,3 +82,4 @@ def test_precision_and_memory_format_as_asked(monkeypatch):
         assert device.choose_precision("auto", cpu) == (torch.bfloat16 if native else torch.float32)
     assert device.choose_memory_format("contiguous") == torch.contiguous_format
     assert device.choose_memory_format("channels_last") == torch.channels_last
+    assert device.choose_memory_format("auto") == torch.channels_last

@@ -96,7 +96,7 @@ def test_noise_has_its_own_seed_and_differs_between_images():
 
 
 @pytest.mark.parametrize("seed", [0, 4])
-def test_noise_is_of_the_seed_after_the_runs_own_from_which_the_random_control_is_drawn(seed):
+def test_noise_is_that_of_the_next_seed_as_the_runs_own_is_the_random_controls(seed):
     images, rows = noise(3, 3, 16, 16), torch.arange(3)
     own, after = (noise_field(images, rows, 3, number) for number in (seed, seed + 1))
     mean, std = MEAN.view(3, 1, 1), STD.view(3, 1, 1)
@@ -119,7 +119,7 @@ def test_noise_has_the_training_sets_statistics_where_nothing_is_clipped():
     assert abs(np.corrcoef(pixels[:, 0], pixels[:, 1])[0, 1]) < 0.5  # pixels apart are drawn apart
 
 
-def test_noise_is_clipped_to_the_range_ofnoise(2, 3, 16, 16):
+def test_noise_is_clipped_to_the_range_of_images():
     out = _stand_in(noise(20, 3, 16, 16), "noise", std=torch.full((3,), 0.5))
     assert out.min() == 0 and out.max() == 1
     bright = _stand_in(noise(20, 3, 16, 16), "noise")[:, 2]  # mean 0.9, deviation 0.1

@@ -24,7 +24,7 @@ EVERY_PIXEL = [i / P for i in range(P + 1)]
 
 
 class Linear(nn.Module):
-    """Logits linear in the pixels, with everything that the seven methods ask of a model."""
+    """Logits linear in the pixels, with everything that the methods ask of a model."""
 
     def __init__(self):
         super().__init__()
@@ -206,7 +206,7 @@ def test_the_batch_size_changes_nothing(model, images, batch_size):
             assert np.array_equal(getattr(whole, field), getattr(part, field))
 
 
-def test_the_seed_changes_the_random_control_and_the_noise_alone(model, images):
+def test_the_seed_changes_noise_donors_and_ties_and_no_reading_along_the_feature_map(model, images):
     runs = [_measure(model, images, context=Context(patch=2, repeats=2, seed=seed)) for seed in (5, 6)]
     changed = np.abs(runs[0].probability - runs[1].probability).max(axis=(1, 2, 3)) > 1e-4
     assert {name for name, c in zip(METHODS, changed, strict=True) if c} >= {"random", "permutation", "center"}

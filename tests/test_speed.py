@@ -1,11 +1,14 @@
 """Throughput: the arithmetic by hand, every contender's work, the command."""
 
 import itertools
+from collections import Counter
+from importlib.util import find_spec
 
 import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import tiny
 from fa_repro.attribution import Context, depth_map, feature_map
@@ -103,7 +106,15 @@ def test_training_contenders_learn_from_every_image_and_leave_the_model_alone():
     assert names[:3] == ["fa-repro train", "bare step", "usual loop"]
     assert {"bare step, fp32 contiguous", "bare step, fp32 channels_last"} <= set(names)
     assert bool(notes) == ("bare step, bf16 contiguous" not in names)
-    assert [contender.run() for contender in contenders[:3]] == [16, 16, 16]  # 2 whole batches of 8 out of 20
+    steps = []
+    hook = register_optimizer_step_post_hook(lambda optimizer, *_: steps.append(id(optimizer)))
+    try:
+        # 2 whole batches of 8 out of 20
+        assert [(contender.run(), len(steps)) for contender in contenders[:3]] == [(16, 2), (16, 4), (16, 6)]
+        assert list(Counter(steps).values()) == [2, 2, 2]  # each contender's are of its own optimiser
+        assert [contender.run() for contender in contenders[3:5]] == [8, 8] and len(steps) == 8
+    finally:
+        hook.remove()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -133,10 +144,18 @@ def test_explanation_contenders_do_their_work(config):
     images = image_set(6).images.float() / 255
     context = Context(colour=torch.tensor([0.5, 0.4, 0.3]), batch_size=4, repeats=1)
     contenders, _ = explanation.explanation_contenders(model, images, context, few=3)
-    ran = {contender.name: contender.run() for contender in contenders}
+    read, ran, shown = [], {}, {}
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
+    for contender in contenders:
+        read.clear()
+        ran[contender.name], shown[contender.name] = contender.run(), sum(read)
     assert ran["prediction"] == ran["grad_cam"] == 6
     assert ran["occlusion"] == ran["permutation"] == 3
     assert ("prediction + feature_map" in ran) == (config is FA)
+    # The network reads every image once for a map of one pass; once and without each of its 4 patches for the others.
+    patchwise = [name for name in ran if ran[name] == 3]
+    assert shown == {name: 3 * (1 + 4) if name in patchwise else 6 for name in ran}
 
 
 class Mine(nn.Module):
@@ -212,6 +231,17 @@ def test_waiting_is_counted_in_measured_runs_that_are_not_crowded_by_their_own(m
     assert watch.share is None
 
 
+def test_running_and_waiting_are_the_first_two_figures_of_every_thread(monkeypatch, tmp_path):
+    monkeypatch.setattr(contention, "TASKS", tmp_path / "task")
+    assert contention._threads() is None  # as on another system
+    (tmp_path / "task" / "13").mkdir(parents=True)  # a thread that has ended
+    assert contention._threads() is None
+    for thread, figures in (("11", "90 10 5\n"), ("12", "7 3 1\n")):
+        (tmp_path / "task" / thread).mkdir()
+        (tmp_path / "task" / thread / "schedstat").write_text(figures)
+    assert contention._threads() == {"11": (90, 10), "12": (7, 3)}
+
+
 @pytest.mark.parametrize(
     ("share", "said", "verdicts"),
     [
@@ -249,7 +279,13 @@ def test_removal_contenders_do_their_work_and_name_who_is_absent(monkeypatch):
     model, data = trained(FA), image_set(6)
     context = Context(colour=torch.tensor([0.5, 0.4, 0.3]), batch_size=4, repeats=1)
     words = (model, data.images, data.labels, torch.tensor([0.2, 0.2, 0.2]), context, 3)
-    read = []
+    read, done = [], Counter()
+
+    def counted(name, work):
+        return lambda *inputs: done.update([name]) or work(*inputs)
+
+    for name in ("permutation", "occlusion", "fill_linearly", "fill_sparsely"):
+        monkeypatch.setattr(removal, name, counted(name, getattr(removal, name)))
     model.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
     contenders, notes = removal.removal_contenders(*words)
     read.clear()
@@ -257,9 +293,12 @@ def test_removal_contenders_do_their_work_and_name_who_is_absent(monkeypatch):
     # As many images as the protocol has readings of: 6 in 2 orders at 4 fractions. The reader, a copy, has no hooks.
     assert ran == dict.fromkeys([removal.PLAIN, "removal, mean", "removal, blur", "removal, noisy_linear"], 48)
     assert sum(read) == 48 and max(read) == 4
+    assert not done
     ran |= {contender.name: contender.run() for contender in contenders[4:]}
     assert ran["permutation"] == ran["occlusion"] == 3
-    assert ran[removal._fill("us", 32, 0.9)] == 3
+    assert ran[removal._fill("us", 32, 0.9)] == 3 and ran[removal._fill("scipy", 32, 0.9)] == 2
+    # Of two shares: ours for all images at once, scipy's for one of its two images at a time.
+    assert done == {"permutation": 1, "occlusion": 1, "fill_linearly": 2, "fill_sparsely": 4}
     names = {name for comparison in removal.COMPARISONS for name in (comparison.above, comparison.below)}
     assert set(ran) <= names
     absent = names - set(ran)
@@ -281,6 +320,7 @@ def test_training_speed_from_fresh_weights(cli, tiny, tmp_path):
     ratios = pd.read_csv(folder / "ratios.csv")
     assert ratios.above.tolist() == ["fa-repro train"] * 2
     assert ratios.below.tolist() == ["bare step", "usual loop"]
+    assert ratios.sense.tolist() == [">=", ">="] and ratios.limit.tolist() == [0.95, 2.0]
     rounds = pd.read_csv(folder / "rounds.csv")
     assert len(rounds) == 1
     assert ratios.ratio[0] == pytest.approx(rounds["fa-repro train"][0] / rounds["bare step"][0], rel=1e-4)
@@ -294,9 +334,19 @@ def test_explanation_speed_of_a_checkpoint(cli, trained, tmp_path):
     words = ("what=explanation", f"checkpoint={trained / 'checkpoint.pt'}", "n_patched=2", "repeats=1")
     answer = cli("benchmark-speed", *words, *TINY_RUN, f"results={tmp_path}", "name=e")
     assert answer.code == 0, answer.err
-    speeds = pd.read_csv(tmp_path / "benchmark-speed" / "e" / "speed.csv")
-    assert {"prediction", "prediction + feature_map", "grad_cam", "occlusion"} <= set(speeds.contender)
+    folder = tmp_path / "benchmark-speed" / "e"
+    speeds, ratios, rounds = (pd.read_csv(folder / f"{name}.csv") for name in ("speed", "ratios", "rounds"))
+    named = {name for comparison in explanation.COMPARISONS for name in (comparison.above, comparison.below)}
+    libraries = {"captum": "captum", "pytorch_grad_cam": "pytorch-grad-cam"}
+    absent = tuple(words for module, words in libraries.items() if not find_spec(module))
+    assert {name for name in named if not name.startswith(absent)} == set(speeds.contender)
     assert (speeds.low <= speeds.images_per_second).all() and (speeds.images_per_second > 0).all()
+    assert ratios[["above", "below", "sense", "limit"]].to_numpy().tolist()[:2] == [
+        ["prediction", "prediction + feature_map", "<=", 1.05],
+        ["prediction", "prediction + depth_map", "<=", 1.15],
+    ]
+    for line in ratios.itertuples():
+        assert line.ratio == pytest.approx(rounds[line.above][0] / rounds[line.below][0], rel=1e-4)
 
 
 def test_removal_speed_of_a_checkpoint(cli, trained, tmp_path, monkeypatch):
@@ -320,6 +370,9 @@ def test_removal_speed_of_a_checkpoint(cli, trained, tmp_path, monkeypatch):
         (("checkpoint=absent.pt",), "absent.pt: no such file"),
         (("checkpoint=absent.pt", "model=fa_cnn"), "contradict"),
         (("rounds=0",), "rounds=0: must be 1 or more"),
+        (("what=explanation", "data=shapes", "model=fa_cnn", "n_images=1"), "n_images: permutation needs two images"),
+        (("what=removal", "data=shapes", "model=fa_cnn", "n_removed=1"), "n_removed: permutation needs two images"),
+        (("data=shapes", "model=fa_cnn", "trainer.augment.crop=40", "data.n_train=200"), "trainer.augment.crop=40"),
     ],
 )
 def test_bad_words_cost_a_line(cli, tmp_path, words, message):

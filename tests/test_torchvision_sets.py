@@ -39,6 +39,13 @@ def test_mnist_files_are_read_as_they_are(tmp_path, data_config, name, folder):
     assert data.classes[0] == {"mnist": "0 - zero", "fashion_mnist": "T-shirt/top"}[name]
 
 
+def test_mnist_is_resized_where_a_size_is_asked_for(tmp_path, data_config):
+    written = _write_mnist(tmp_path, "MNIST")
+    data = load_data(data_config("mnist", tmp_path, image_size=14), "test")
+    assert data.images.shape == (20, 1, 14, 14) and data.labels.tolist() == written["test"][1].tolist()
+    assert torch.equal(data.images, resize(torch.from_numpy(written["test"][0])[:, None], 14))
+
+
 def test_mnist_limits_are_stratified(tmp_path, data_config):
     _write_mnist(tmp_path, "MNIST", n=40)
     part = load_data(data_config("mnist", tmp_path, n_test=20), "test")
@@ -114,6 +121,11 @@ def test_torchvisions_images_are_resized_to_the_size_asked_for():
     checks = torch.tensor([[0, 255], [255, 0]], dtype=torch.uint8).repeat(2, 2).expand(1, 3, 4, 4)
     assert torch.equal(resize(checks, 4), checks)
     assert torch.equal(resize(checks, 1), torch.full((1, 3, 1, 1), 128, dtype=torch.uint8))  # 127.5, to even
+    stripes = torch.tensor([255, 255, 0, 0] * 2, dtype=torch.uint8).expand(1, 1, 8, 8)
+    # Against aliasing a pixel reads as far as 4 pixels from its centre, with weights that fall linearly: the left one
+    # 5, 7, 7, 5, 3, 1 of 28, so that it is 16/28 white, and the right one 12/28. Without it each reads the two pixels
+    # at its centre alone, one of them white: 128.
+    assert resize(stripes, 2).tolist() == [[[[146, 109]] * 2]]
 
 
 # Refusals

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from fa_repro.models import whitening
 from fa_repro.models.whitening import Whitening, fit_whitening
 from networks import RESNET, equal, fa_cnn, network
 from samples import noise, pixels
@@ -49,6 +50,16 @@ def test_fitting_is_the_same_for_the_same_images_and_leaves_other_models_alone()
     changed = {key for key in one if not torch.equal(one[key], before[0][key])}
     assert {key.rsplit(".", 1)[1] for key in changed} == {"directions", "offset"}
     assert all(torch.equal(resnet[key], before[2][key]) for key in resnet)
+
+
+def test_a_fit_takes_its_few_images_from_the_whole_set(monkeypatch):
+    monkeypatch.setattr(whitening, "FITTED", 20)
+    data = pixels(65)
+    data[:30] = 0
+    some, those = Whitening(3), Whitening(3)
+    some.fit(data)
+    those.fit(data[:60:3])
+    assert equal(some.state_dict(), those.state_dict())
 
 
 def test_a_whitening_drawn_anew_has_nothing_of_the_images():

@@ -6,6 +6,7 @@ from pathlib import Path
 # Share of their time that threads waited for a core, from which on nothing is concluded: the tightest limit here,
 # 1.05, is as far from 1.
 DISTURBED = 0.05
+TASKS = Path("/proc/self/task")  # Linux alone has it
 
 
 class Contention:
@@ -46,12 +47,12 @@ def _threads() -> dict[str, tuple[int, int]] | None:
     """
     found = {}
     try:
-        threads = os.listdir("/proc/self/task")
+        threads = os.listdir(TASKS)
     except OSError:
         return None
     for thread in threads:
         try:
-            ran, waited, _ = Path(f"/proc/self/task/{thread}/schedstat").read_text().split()
+            ran, waited, _ = (TASKS / thread / "schedstat").read_text().split()
         except (OSError, ValueError):  # it has ended, or the kernel keeps no such statistics
             continue
         found[thread] = int(ran), int(waited)
