@@ -16,13 +16,18 @@ def refusal(act, *words) -> str:
     return message
 
 
+def one_line(answer) -> str:
+    """Return the line with which the program refused, on stderr and with exit code 2."""
+    code, out, err = answer
+    assert code == 2, err
+    assert err.startswith("fa-repro: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    assert "Traceback" not in out + err
+    return err.removeprefix("fa-repro: ").rstrip("\n")
+
+
 def assert_refused(answer, folder: Path) -> str:
     """Return the line with which the program refused, leaving nothing in the folder."""
-    assert answer.code == 2
     assert answer.out == ""
-    lines = answer.err.splitlines()
-    assert len(lines) == 1, answer.err
-    assert lines[0].startswith("fa-repro: ")
-    assert "Traceback" not in answer.err
+    line = one_line(answer)
     assert list(folder.iterdir()) == []
-    return lines[0].removeprefix("fa-repro: ")
+    return line

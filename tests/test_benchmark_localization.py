@@ -10,6 +10,7 @@ import tiny
 from fa_repro.checkpoint import Checkpoint, load_model
 from fa_repro.data import load_data
 from fa_repro.models import Task, build_model
+from refusals import one_line
 from tiny import RESNET
 
 METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
@@ -81,12 +82,6 @@ def whole(place):
     code, out, err, path = place.run("whole", *place.words)
     assert code == 0, err
     return out, path
-
-
-def _refused(code, out, err):
-    assert code == 2
-    assert err.startswith("fa-repro: ") and err.count("\n") == 1 and "Traceback" not in out + err
-    return err
 
 
 @pytest.mark.slow
@@ -161,10 +156,10 @@ def test_a_finished_run_is_skipped_and_other_boxes_are_another_run(place, whole)
     before = {file.name: file.stat().st_mtime_ns for file in whole[1].iterdir()}
     code, out, _, _ = place.run("whole", *place.words)
     assert code == 0 and "already finished" in out
-    assert "grid" in _refused(*place.run("whole", *place.words, "grid=3")[:3])
+    assert "grid" in one_line(place.run("whole", *place.words, "grid=3")[:3])
     try:
         (place.root / "boxes.csv").write_text(place.boxes + "\n")
-        assert "inputs.boxes" in _refused(*place.run("whole", *place.words)[:3])
+        assert "inputs.boxes" in one_line(place.run("whole", *place.words)[:3])
     finally:
         (place.root / "boxes.csv").write_text(place.boxes)
     assert {file.name: file.stat().st_mtime_ns for file in whole[1].iterdir()} == before
@@ -201,13 +196,13 @@ def test_the_grid_needs_no_truth(place, tmp_path):
         target.mkdir(parents=True, exist_ok=True)
         (target / file.name).write_bytes(file.read_bytes())
     words = ["data=image_folder", f"data.root={tmp_path}", f"data.cache={tmp_path}", "methods=[feature_map,center]"]
-    text = _refused(*place.run("bare", *words)[:3])
+    text = one_line(place.run("bare", *words)[:3])
     assert "neither masks nor boxes" in text and "measures=[grid]" in text and "boxes.csv" in text
     code, _, err, path = place.run("bare", *words, "measures=[grid]")
     assert code == 0, err
     assert pd.read_csv(path / "localization.csv").measure.unique().tolist() == ["grid"]
     (tmp_path / "boxes.csv").write_text("split,class,file,x0,y0,x1,y1\ntest,nothing,0.png,0,0,1,1\n")
-    assert "none of its boxes" in _refused(*place.run("foreign", *words)[:3])
+    assert "none of its boxes" in one_line(place.run("foreign", *words)[:3])
 
 
 # ------------------------------------------------------------------------------------------- refusals
@@ -231,7 +226,7 @@ def test_the_grid_needs_no_truth(place, tmp_path):
 )
 def test_bad_values_are_refused_in_one_line(place, word, needles):
     *answer, path = place.run("refused", *place.words, word)
-    text = _refused(*answer)
+    text = one_line(answer)
     assert all(needle in text for needle in needles), text
     assert not (path / "DONE.json").exists()
 
@@ -239,7 +234,7 @@ def test_bad_values_are_refused_in_one_line(place, word, needles):
 def test_too_few_confident_images_are_refused_if_the_grid_is_all_that_is_asked_for(place):
     for word in ("confidence=1", "grid=4"):
         *answer, path = place.run("few", *place.words, "measures=[grid]", word)
-        text = _refused(*answer)
+        text = one_line(answer)
         assert "2 mosaics are the least" in text and "16 images" in text
         assert not path.exists()
 
@@ -255,20 +250,20 @@ def test_a_model_that_takes_one_size_alone_has_no_grid(place, monkeypatch):
         return whole(self, images)
 
     monkeypatch.setattr(FeatureAlignCNN, "forward", one_size)
-    text = _refused(*place.run("one_size", *place.words, "measures=[grid]")[:3])
+    text = one_line(place.run("one_size", *place.words, "measures=[grid]")[:3])
     assert "fa_cnn can't take images of 3x32x32" in text and "mat1 and mat2" in text
 
 
 def test_without_a_usable_checkpoint_nothing_runs(cli, tmp_path):
-    assert "checkpoint=PATH" in _refused(*cli("benchmark-localization", f"results={tmp_path}"))
+    assert "checkpoint=PATH" in one_line(cli("benchmark-localization", f"results={tmp_path}"))
     missing = tmp_path / "missing.pt"
-    text = _refused(*cli("benchmark-localization", f"results={tmp_path}", f"checkpoint={missing}"))
+    text = one_line(cli("benchmark-localization", f"results={tmp_path}", f"checkpoint={missing}"))
     assert f"checkpoint={missing}" in text and not (tmp_path / "benchmark-localization").exists()
 
 
 def test_a_damaged_table_of_boxes_is_refused(place):
     try:
         (place.root / "boxes.csv").write_text(place.boxes + "test,disk,x.png,0,0,nine,1\n")
-        assert f"line {place.boxes.count(chr(10)) + 1}" in _refused(*place.run("damaged", *place.words)[:3])
+        assert f"line {place.boxes.count(chr(10)) + 1}" in one_line(place.run("damaged", *place.words)[:3])
     finally:
         (place.root / "boxes.csv").write_text(place.boxes)

@@ -13,6 +13,7 @@ from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data, stratified
 from fa_repro.models import Task, build_model
 from fa_repro.removal.imputation import stand_in
+from refusals import one_line
 from tiny import RESNET
 
 METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
@@ -81,12 +82,6 @@ def whole(place):
 
 def _tables(path):
     return pd.read_csv(path / "curves.csv"), pd.read_csv(path / "per_image.csv.gz")
-
-
-def _refused(code, out, err):
-    assert code == 2
-    assert err.startswith("fa-repro: ") and err.count("\n") == 1 and "Traceback" not in out + err
-    return err
 
 
 @pytest.mark.slow
@@ -201,7 +196,7 @@ def test_a_finished_run_is_skipped(place, whole):
     code, out, _, _ = place.run("whole")
     assert code == 0 and "already finished" in out
     assert {file.name: file.stat().st_mtime_ns for file in path.iterdir()} == before
-    text = _refused(*place.run("whole", "n_images=5")[:3])
+    text = one_line(place.run("whole", "n_images=5")[:3])
     assert "n_images" in text and "overwrite=true" in text
     assert {file.name: file.stat().st_mtime_ns for file in path.iterdir()} == before
 
@@ -383,17 +378,17 @@ def test_an_image_folder_gives_its_own_positions(place, tmp_path):
 )
 def test_bad_values_are_refused_in_one_line(place, word, needles):
     *answer, path = place.run("refused", *word.split())
-    text = _refused(*answer)
+    text = one_line(answer)
     assert all(needle in text for needle in needles), text
     assert not (path / "DONE.json").exists()
 
 
 def test_without_a_usable_checkpoint_nothing_runs(cli, tmp_path):
-    assert "checkpoint=PATH" in _refused(*cli("benchmark-removal", f"results={tmp_path}"))
+    assert "checkpoint=PATH" in one_line(cli("benchmark-removal", f"results={tmp_path}"))
     for name, content in (("missing.pt", None), ("text.pt", b"not a checkpoint"), ("empty.pt", b"")):
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        text = _refused(*cli("benchmark-removal", f"results={tmp_path}", f"checkpoint={tmp_path / name}"))
+        text = one_line(cli("benchmark-removal", f"results={tmp_path}", f"checkpoint={tmp_path / name}"))
         assert f"checkpoint={tmp_path / name}" in text
     assert not (tmp_path / "benchmark-removal").exists()
 
@@ -407,29 +402,29 @@ def _write_folder(root, classes, size=16, grey=False):
 
 
 def test_images_of_another_size_are_refused(place, tmp_path):
-    text = _refused(*place.run("size", "data.image_size=20")[:3])
+    text = one_line(place.run("size", "data.image_size=20")[:3])
     assert "3x16x16" in text and "3x20x20" in text
-    text = _refused(*place.run("grey", *_write_folder(tmp_path, place.test.classes, grey=True))[:3])
+    text = one_line(place.run("grey", *_write_folder(tmp_path, place.test.classes, grey=True))[:3])
     assert "1x16x16" in text
 
 
 def test_images_of_another_number_of_classes_are_refused(place, tmp_path):
-    text = _refused(*place.run("three", *_write_folder(tmp_path, "abc"))[:3])
+    text = one_line(place.run("three", *_write_folder(tmp_path, "abc"))[:3])
     assert "10 classes" in text and " 3." in text
 
 
 def test_images_of_other_classes_are_refused(place, tmp_path):
     """As many classes as the model has, but not the same: their labels would count as right or wrong by chance."""
     words = _write_folder(tmp_path, [f"other{i}" for i in range(10)])
-    text = _refused(*place.run("others", *words, "methods=[center]", "orders=[morf]", "fractions=[0,1]")[:3])
+    text = one_line(place.run("others", *words, "methods=[center]", "orders=[morf]", "fractions=[0,1]")[:3])
     assert "disk" in text and "other0" in text
 
 
 def test_a_model_that_can_do_none_of_the_methods_is_refused(place):
-    text = _refused(*place.run("none", "methods=[feature_map,depth_map]", model="resnet_small")[:3])
+    text = one_line(place.run("none", "methods=[feature_map,depth_map]", model="resnet_small")[:3])
     assert "methods=['feature_map', 'depth_map']" in text and "resnet_small" in text
 
 
 def test_missing_data_is_refused(place, tmp_path):
-    text = _refused(*place.run("gone", "data=image_folder", f"data.root={tmp_path / 'gone'}")[:3])
+    text = one_line(place.run("gone", "data=image_folder", f"data.root={tmp_path / 'gone'}")[:3])
     assert f"data.root={tmp_path / 'gone'}" in text

@@ -7,7 +7,7 @@ from torch import nn
 from fa_repro.attribution import Context
 from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
 from fa_repro.attribution.grad_cam import grad_cam
-from fa_repro.errors import InputError
+from refusals import refusal
 
 IMAGES = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 IMAGE = IMAGES[:1]
@@ -85,10 +85,8 @@ def explained(model):
 
 
 def refused(model, layer):
-    with pytest.raises(InputError) as error:
-        check_layer(model, layer, IMAGE)
-    text = str(error.value)
-    assert text.startswith(f"layer={layer}: ") and "\n" not in text
+    text = refusal(check_layer, model, layer, IMAGE)
+    assert text.startswith(f"layer={layer}: ")
     return text
 
 

@@ -20,6 +20,7 @@ from fa_repro.removal.summary import summary_markdown
 from fa_repro.removal.tables import tabulate
 from fa_repro.statistics import Bootstrap
 from fa_repro.subject import open_subject
+from refusals import one_line
 
 # ---------------------------------------------------------------------------------------- the bootstrap
 
@@ -176,11 +177,6 @@ def words(tmp_path):
     return ["benchmark-removal", *words, f"results={tmp_path}"]
 
 
-def _refused(answer):
-    assert answer.code == 2 and answer.err.startswith("fa-repro: ") and answer.err.count("\n") == 1, answer.err
-    return answer.err
-
-
 @pytest.mark.slow
 def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark_removal, "draw_examples", lambda *_, **__: Figure(figsize=(1, 1)))
@@ -252,4 +248,4 @@ def test_checkpoints_that_are_no_seeds_of_one_model_are_refused(untrained, tmp_p
 def test_other_commands_take_one_checkpoint(cli, untrained, tmp_path):
     first = untrained("first", 0)
     for command in ("benchmark-sanity", "benchmark-localization", "benchmark-speed", "verify-gradcam"):
-        assert "checkpoint" in _refused(cli(command, f"checkpoint=[{first},{first}]", f"results={tmp_path}"))
+        assert "checkpoint" in one_line(cli(command, f"checkpoint=[{first},{first}]", f"results={tmp_path}"))

@@ -19,6 +19,7 @@ from fa_repro.models import Task, build_model
 from fa_repro.models.whitening import Whitening
 from fa_repro.training import Trainer, evaluate
 from networks import equal
+from refusals import one_line
 
 FILES = {
     ".identity.json",
@@ -58,12 +59,6 @@ def undrawn(monkeypatch):
     # Most of a tiny run's time goes into its figure.
     monkeypatch.setattr("fa_repro.commands.train.curves_figure", lambda *_: None)
     monkeypatch.setattr("fa_repro.commands.train.png", lambda _: lambda file: file.write(b"a picture"))
-
-
-def assert_one_line(answer) -> str:
-    assert answer.code == 2
-    assert re.fullmatch(r"fa-repro: [^\n]+\n", answer.err), answer.err
-    return answer.err
 
 
 def test_a_run_leaves_exactly_these_files(trained):
@@ -155,7 +150,7 @@ def test_the_same_words_again_do_nothing(cli, tiny, trained):
     assert (code, err) == (0, "")
     assert "already finished" in out
     assert before == {path: path.stat().st_mtime_ns for path in trained.iterdir()}
-    refusal = assert_one_line(cli(*words, "trainer.lr=0.5"))
+    refusal = one_line(cli(*words, "trainer.lr=0.5"))
     assert "trainer.lr: 0.002 there, 0.5 here" in refusal and "overwrite=true" in refusal and "name=" in refusal
     assert before == {path: path.stat().st_mtime_ns for path in trained.iterdir()}
 
@@ -236,7 +231,7 @@ def test_overwrite_trains_anew(cli, tiny, workplace):
     assert cli(*words).code == 0
     run = workplace / "results/train/same"
     before = weights(run)
-    assert_one_line(cli(*words, "seed=1"))
+    one_line(cli(*words, "seed=1"))
     assert equal(weights(run), before)
     code, out, _ = cli(*words, "seed=1", "overwrite=true")
     assert code == 0 and "already finished" not in out
@@ -292,20 +287,20 @@ def test_a_training_image_is_learned_from_or_held_out(monkeypatch, cli, tiny, wo
 )
 def test_what_cannot_be_trained_is_refused_in_one_line_and_leaves_nothing(cli, tiny, workplace, words, named):
     kept = [word for word in tiny if not (any("data=" in w for w in words) and word.startswith("data.n_"))]
-    assert named in assert_one_line(cli("train", *kept, *words))
+    assert named in one_line(cli("train", *kept, *words))
     assert not (workplace / "results").exists()
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_corrected_words_run_after_a_refusal(cli, tiny, workplace):
-    assert_one_line(cli("train", *tiny, "trainer.batch_size=181"))
+    one_line(cli("train", *tiny, "trainer.batch_size=181"))
     answer = cli("train", *tiny, "trainer.batch_size=180")
     assert answer.code == 0, answer.err
 
 
 def test_a_file_in_the_place_of_the_results_is_refused(cli, tiny, workplace):
     (workplace / "results").write_text("mine")
-    assert "results" in assert_one_line(cli("train", *tiny))
+    assert "results" in one_line(cli("train", *tiny))
     assert (workplace / "results").read_text() == "mine"
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data.shapes import CLASSES
 from fa_repro.models import Task, build_model
+from refusals import one_line
 from tiny import FA_CNN, ONE_STAGE
 
 SHAPES = ("data=shapes", "data.n_train=40", "data.n_test=20")
@@ -41,13 +42,6 @@ def verify(cli, cache, tmp_path):
 def undrawn(monkeypatch):
     """No figures, where they are not what is tested."""
     monkeypatch.setattr("fa_repro.commands.verify_gradcam._draw", lambda *_: None)
-
-
-def refused(answer):
-    code, out, err = answer
-    assert code == 2 and out == ""
-    assert err.startswith("fa-repro: ") and err.count("\n") == 1 and err.endswith("\n")
-    return err
 
 
 def answers(out):
@@ -127,7 +121,7 @@ def test_checkpoint_is_verified_on_its_own_data(verify, undrawn, tmp_path):
     again, said, _ = verify(f"checkpoint={path}", "n_images=3")
     assert again == 0 and "already finished" in said
     checkpoint(path, n_classes=10, mirror=False)  # other bytes, another run
-    assert "another" in refused(verify(f"checkpoint={path}", "n_images=3"))
+    assert "another" in one_line(verify(f"checkpoint={path}", "n_images=3"))
 
 
 def test_more_images_than_there_are_takes_all(verify, undrawn):
@@ -199,60 +193,60 @@ def test_a_broken_decomposition_is_denied(verify, undrawn, monkeypatch):
 
 
 def test_neither_checkpoint_nor_model_is_refused(verify):
-    assert "checkpoint=PATH" in refused(verify())
+    assert "checkpoint=PATH" in one_line(verify())
 
 
 @pytest.mark.parametrize("words", [("model=fa_cnn",), SHAPES])
 def test_model_and_data_are_needed_together(verify, words):
-    assert "model=NAME and data=NAME" in refused(verify(*words))
+    assert "model=NAME and data=NAME" in one_line(verify(*words))
 
 
 def test_checkpoint_and_model_are_refused(verify, tmp_path):
     path = checkpoint(tmp_path / "checkpoint.pt")
-    assert "contradict" in refused(verify(f"checkpoint={path}", "model=fa_cnn"))
+    assert "contradict" in one_line(verify(f"checkpoint={path}", "model=fa_cnn"))
 
 
 def test_missing_checkpoint_is_refused(verify, tmp_path):
-    assert "no such file" in refused(verify(f"checkpoint={tmp_path}/nothing.pt"))
+    assert "no such file" in one_line(verify(f"checkpoint={tmp_path}/nothing.pt"))
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
 def test_damaged_checkpoint_is_refused(verify, tmp_path, content):
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(content)
-    assert str(path) in refused(verify(f"checkpoint={path}"))
+    assert str(path) in one_line(verify(f"checkpoint={path}"))
 
 
 def test_cut_off_checkpoint_is_refused(verify, tmp_path):
     path = checkpoint(tmp_path / "checkpoint.pt")
     path.write_bytes(path.read_bytes()[:-200])
-    assert "damaged" in refused(verify(f"checkpoint={path}"))
+    assert "damaged" in one_line(verify(f"checkpoint={path}"))
 
 
 @pytest.mark.parametrize(("n_classes", "in_channels"), [(4, 3), (10, 1)])
 def test_data_that_does_not_fit_the_checkpoint_is_refused(verify, tmp_path, n_classes, in_channels):
     path = checkpoint(tmp_path / "checkpoint.pt", n_classes, in_channels)
-    assert "trained on" in refused(verify(f"checkpoint={path}"))
+    assert "trained on" in one_line(verify(f"checkpoint={path}"))
 
 
 def test_images_of_another_size_are_refused(verify, tmp_path):
     path = checkpoint(tmp_path / "checkpoint.pt")
-    assert "3x32x32" in refused(verify(f"checkpoint={path}", "data.image_size=64"))
+    assert "3x32x32" in one_line(verify(f"checkpoint={path}", "data.image_size=64"))
 
 
 def test_data_of_other_classes_is_refused(verify, tmp_path):
     path = checkpoint(tmp_path / "checkpoint.pt", names=[f"other {k}" for k in range(10)])
-    assert f"class 0 is other 0 for the model and {CLASSES[0]}" in refused(verify(f"checkpoint={path}"))
+    assert f"class 0 is other 0 for the model and {CLASSES[0]}" in one_line(verify(f"checkpoint={path}"))
 
 
 @pytest.mark.parametrize("word", ["score=loss", "n_images=0", "model.alpha=1.5", "model.skip=dense"])
 def test_unusable_values_are_refused(verify, word):
-    assert word.split("=")[0] in refused(verify(*TINY, *SHAPES, word))
+    assert word.split("=")[0] in one_line(verify(*TINY, *SHAPES, word))
 
 
 def test_blocks_that_do_not_match_hidden_are_refused(verify):
-    assert "model.hidden" in refused(verify(*TINY, *SHAPES, "model.hidden=[4]"))
+    assert "model.hidden" in one_line(verify(*TINY, *SHAPES, "model.hidden=[4]"))
 
 
 def test_images_that_the_model_cannot_shrink_are_refused(verify):
-    assert "data.image_size" in refused(verify(*TINY, *SHAPES, "model.unshuffle=5"))
+    assert "data.image_size" in one_line(verify(*TINY, *SHAPES, "model.unshuffle=5"))
