@@ -1,4 +1,4 @@
-"""The three questions of the README and their answers, from runs whose numbers are known."""
+"""The questions of the README and their answers, from runs whose numbers are known."""
 
 import json
 
@@ -45,3 +45,28 @@ def test_maps_are_told_of_networks_that_saw_removal(tmp_path):
     assert line == (
         "    - gone: feature map of `fa_cnn` 0.75 [0.73, 0.77], grad cam of `resnet_small` 0.50 [0.48, 0.52]"
     )
+
+
+def test_where_maps_lie_and_what_they_come_from_is_told_of_each_networks_own(tmp_path):
+    for name, method, share in (("fa_cnn", "feature_map", 0.5), ("resnet_small", "grad_cam", 0.75)):
+        lines = [
+            {"measure": measure, "method": m, "value": value, "chance": 0.25}
+            for measure, value in (("energy", 0.9), ("grid", share))
+            for m in (method, "occlusion")
+        ]
+        make_run(tmp_path / "zoo", "benchmark-localization", name, {"localization.csv": lines})
+        rows = [
+            {"method": m, "depth": depth, "correlation": share / (depth + 1)}
+            for m in (method, "center")
+            for depth in (0, 1)
+        ]
+        make_run(tmp_path / "zoo", "benchmark-sanity", name, {"sanity.csv": rows})
+    make_run(tmp_path / "zoo", "benchmark-localization", "other", {"localization.csv": lines[:2]})  # no mosaics
+    where, told, learned, correlated = answers(groups(tmp_path))
+    assert where.startswith("- **Do they lie where the object is?**")
+    assert told == (
+        "    - zoo: feature map of `fa_cnn` 0.50 (0.25 of a uniform map, occlusion 0.50), "
+        "grad cam of `resnet_small` 0.75 (0.25 of a uniform map, occlusion 0.75)"
+    )
+    assert learned.startswith("- **Do they come from what was learned?**")
+    assert correlated == "    - zoo: feature map of `fa_cnn` 0.25, grad cam of `resnet_small` 0.38"

@@ -1,10 +1,10 @@
-"""The three questions that users ask, answered in a line each: is it true, what does it cost, are the maps any good?"""
+"""The questions that users ask, answered in a line each: is it true, what does it cost, are the maps any good?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fa_repro.reporting.claims import identity_errors
-from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, RESNETS, Group
-from fa_repro.reporting.front import front
+from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, RESNETS, Group, Run
+from fa_repro.reporting.front import front, own_map
 
 
 def answers(found: Sequence[Group]) -> list[str]:
@@ -14,13 +14,23 @@ def answers(found: Sequence[Group]) -> list[str]:
         found: the groups.
 
     Returns:
-        Lines of a Markdown list: a question and its answer with numbers, under the last two a line for each group.
+        Lines of a Markdown list: a question and its answer with numbers, under all but the first a line for each group.
 
     """
     given = [f"- **Is it true?** {true}"] if (true := _true(found)) else []
     for question, lines in (
         ("**What does it cost?** Points of top-1 beside the ResNet of the same group:", _cost(found)),
         ("**Are the maps any good?** LeRF − MoRF area as a share of occlusion's on the same network:", _good(found)),
+        (
+            "**Do they lie where the object is?** Share of a class's map in that class's cell of a mosaic of images; a "
+            "uniform map has its cell's area:",
+            _told(found, "benchmark-localization", _in_its_cell),
+        ),
+        (
+            "**Do they come from what was learned?** Rank correlation with the same network's maps after all weights "
+            "were drawn anew; near 1 a map shows the image, whatever was learned:",
+            _told(found, "benchmark-sanity", _when_drawn_anew),
+        ),
     ):
         if lines:
             given += [f"- {question}", *(f"    - {line}" for line in lines)]
@@ -75,3 +85,31 @@ def _good(found: Sequence[Group]) -> list[str]:
         if shares:
             lines.append(f"{group.name}: {', '.join(shares)}")
     return lines
+
+
+def _told(found: Sequence[Group], command: str, tell: Callable[[Run, str], str]) -> list[str]:
+    """Return a line for each group with runs of ``command``: what ``tell`` says of each network's own map."""
+    lines = []
+    for group in found:
+        words = [said for name, run in group.runs.get(command, {}).items() if (said := tell(run, own_map(name)))]
+        if words:
+            lines.append(f"{group.name}: {', '.join(words)}")
+    return lines
+
+
+def _in_its_cell(run: Run, method: str) -> str:
+    table = run.table("localization.csv")
+    mosaics = table[table.measure == "grid"].set_index("method") if len(table) else table
+    if method not in mosaics.index:
+        return ""
+    occluded = f", occlusion {mosaics.value['occlusion']:.2f}" if "occlusion" in mosaics.index else ""
+    words = f"{mosaics.value[method]:.2f} ({mosaics.chance[method]:.2f} of a uniform map{occluded})"
+    return f"{method.replace('_', ' ')} of `{run.name}` {words}"
+
+
+def _when_drawn_anew(run: Run, method: str) -> str:
+    table = run.table("sanity.csv")
+    last = table[table.depth == table.depth.max()].set_index("method") if len(table) else table
+    if method not in last.index:
+        return ""
+    return f"{method.replace('_', ' ')} of `{run.name}` {last.correlation[method]:.2f}"

@@ -11,6 +11,11 @@ COLUMNS = ["group", "network", "method", "top1", "seeds", "share_of_occlusion", 
 _KINDS = {"fa_cnn": ("o", "#0072B2", "feature_map"), "": ("D", "#D55E00", "grad_cam")}
 
 
+def own_map(network: str) -> str:
+    """Return the method by which a network explains itself: FA-CNN's feature map, Grad-CAM of the others."""
+    return _kind(network)[2]
+
+
 def front(found: list[Group]) -> pd.DataFrame:
     """Return a line for each network that was trained with removal and benchmarked: `COLUMNS`.
 
@@ -21,7 +26,7 @@ def front(found: list[Group]) -> pd.DataFrame:
     for group in found:
         for name, runs in group.networks.items():
             benchmark = group.get("benchmark-removal", name)
-            method = _kind(name)[2]
+            method = own_map(name)
             if not group.removal or benchmark is None:
                 continue
             table = benchmark.differences
