@@ -170,7 +170,7 @@ def write(out: Path, files: Mapping[str, str]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare as the words ask; return the exit code."""
     parser = argparse.ArgumentParser(description="Our measurements beside other libraries', in one run.")
-    default = Path("results/pretrained/fa_cnn_cifar10.pt")
+    default = Path("results/pretrained/fa_cnn_fine_cifar10.pt")
     parser.add_argument("--checkpoint", type=Path, default=default, help="of fa-repro train (default: %(default)s)")
     parser.add_argument("--data-root", help="folder of its data set (default: the one that it was trained from)")
     parser.add_argument("--n-images", type=int, default=64, help="test images (default: %(default)s)")

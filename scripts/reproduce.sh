@@ -24,11 +24,13 @@ cifar10() { # Set data to the words for CIFAR-10 in the folder that was given.
 case $profile in
   shapes)
     data=(data=shapes)
-    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) removed=() localized=() seeds=()
+    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) removed=() localized=()
+    chosen=(fa_cnn resnet_whitened) seeds=()
     images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
     cifar10
-    models=(fa_cnn fa_cnn_fine fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened) seeds=(1 2)
+    models=(fa_cnn fa_cnn_fine fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
+    chosen=(fa_cnn_fine resnet_whitened) seeds=(1 2)
     removed=(fa_cnn fa_cnn_fine fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn fa_cnn_fine resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
   search)
@@ -67,7 +69,7 @@ for model in ${removed[@]+"${removed[@]}"}; do network "${profile}_removal" "$ou
 for model in ${localized[@]+"${localized[@]}"}; do network "${profile}_locality" "$out-locality" "$model"; done
 # The control: of a probability, Grad-CAM is not the class map, and the check must say so.
 ask "$fa_repro" verify-gradcam "checkpoint=$out/train/fa_cnn/checkpoint.pt" score=probability "results=$out" name=fa_cnn-probability
-for model in fa_cnn resnet_whitened; do
+for model in "${chosen[@]}"; do
   maps "$out" "$model"
   for seed in ${seeds[@]+"${seeds[@]}"}; do train "$profile" "$out" "$model-seed$seed" "model=$model" "seed=$seed"; done
 done

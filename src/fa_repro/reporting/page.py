@@ -34,8 +34,8 @@ FRONT = (
     "network."
 )
 VERDICTS = (
-    "Judged on each group's main FA-CNN, `fa_cnn` where it was trained. –: not tested with these networks; shapes is "
-    "the embedded data set. The numbers behind each verdict stand in the report."
+    "Judged on each group's main FA-CNN, `fa_cnn_fine` where it was trained, else `fa_cnn`. –: not tested with these "
+    "networks; shapes is the embedded data set. The numbers behind each verdict stand in the report."
 )
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
 
