@@ -68,7 +68,7 @@ for model in "${models[@]}"; do network "$profile" "$out" "$model"; done
 for model in ${removed[@]+"${removed[@]}"}; do network "${profile}_removal" "$out-removal" "$model"; done
 for model in ${localized[@]+"${localized[@]}"}; do network "${profile}_locality" "$out-locality" "$model"; done
 # The control: of a probability, Grad-CAM is not the class map, and the check must say so.
-ask "$fa_repro" verify-gradcam "checkpoint=$out/train/fa_cnn/checkpoint.pt" score=probability "results=$out" name=fa_cnn-probability
+ask "$fa_repro" verify-gradcam "checkpoint=$out/train/${chosen[0]}/checkpoint.pt" score=probability "results=$out" "name=${chosen[0]}-probability"
 for model in "${chosen[@]}"; do
   maps "$out" "$model"
   for seed in ${seeds[@]+"${seeds[@]}"}; do train "$profile" "$out" "$model-seed$seed" "model=$model" "seed=$seed"; done

@@ -42,7 +42,7 @@ def _true(found: Sequence[Group]) -> str:
         identity_errors(run)
         for group in found
         for name, run in group.runs.get("verify-gradcam", {}).items()
-        if _is_own(name) and name != CONTROL
+        if _is_own(name) and not name.endswith(CONTROL)
     ]
     if not errors:
         return ""

@@ -88,7 +88,7 @@ def identity(group: Group) -> Verdict:
         label: _identity(run)[0]
         for label, run in (
             ("ResNet", group.resnet("verify-gradcam")),
-            ("probability instead of logit", group.get("verify-gradcam", CONTROL)),
+            ("probability instead of logit", group.get("verify-gradcam", own.name + CONTROL)),
         )
         if run
     }

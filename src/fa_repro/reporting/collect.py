@@ -25,7 +25,7 @@ PROFILES = {
     "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *RESNETS),
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
 }
-CONTROL = "fa_cnn-probability"
+CONTROL = "-probability"  # behind a network's name: the identity was asked of the probability, and must fail
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,9 @@ class Group:
         networks = PROFILES.get(self.name, ())
         wanted = [f"{c}/{name}" for name in networks for c in ("train", "verify-gradcam", "benchmark-removal")]
         if set(ABLATIONS) <= set(networks):  # a group of the ablations holds the other checks, too
-            wanted.append(f"verify-gradcam/{CONTROL}")
-            chosen = next(name for name in FA_CNNS if name in networks), RESNETS[0]
-            wanted += [f"{c}/{n}" for n in chosen for c in ("benchmark-localization", "benchmark-sanity")]
+            own = next(name for name in FA_CNNS if name in networks)
+            wanted.append(f"verify-gradcam/{own}{CONTROL}")
+            wanted += [f"{c}/{n}" for n in (own, RESNETS[0]) for c in ("benchmark-localization", "benchmark-sanity")]
         yield from (name for name in wanted if self.get(*name.split("/")) is None)
 
 
