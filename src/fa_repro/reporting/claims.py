@@ -188,7 +188,8 @@ def removal(group: Group) -> Verdict:
         f"LeRF - MoRF area of the feature map of `{own.name}` {area['feature_map']:.3f}; "
         f"{', '.join(f'{method} {area[method]:.3f}' for method in others)} on the same network; share "
         f"of occlusion's {_share(mine)}, Grad-CAM on `{resnet.name}` {_share(yardstick)}; {int(table.n.iloc[0])} "
-        f"images (held if ahead of all but occlusion, not decided if behind within the intervals)",
+        f"images (held if ahead of all but occlusion, not decided if behind within the intervals)"
+        f"{'' if group.removal else '; trained without removal, so that holes are foreign to both networks'}",
     )
 
 
