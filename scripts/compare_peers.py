@@ -24,7 +24,7 @@ import torch
 from comparisons import grad_cams, imputation, patches, removal
 from comparisons.material import Material, Pair, Work
 from comparisons.removal import STEPS
-from fa_repro.attribution import grad_cam
+from fa_repro.attribution.grad_cam import grad_cam
 from fa_repro.checkpoint import check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, load_data
 from fa_repro.device import describe

@@ -153,7 +153,7 @@ def test_shapley_maps_go_through_the_up_sampling():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 500])
-@pytest.mark.parametrize("method", captum_library.METHODS)
+@pytest.mark.parametrize("method", captum_library.BY_CAPTUM)
 def test_forward_passes_are_no_larger_than_asked_and_do_not_change_the_result(method, batch_size):
     model, images = linear(), pixels()
     expected = METHODS[method](model, images, TARGETS, CONTEXT)
@@ -163,7 +163,7 @@ def test_forward_passes_are_no_larger_than_asked_and_do_not_change_the_result(me
     assert max(model.batches) <= batch_size
 
 
-@pytest.mark.parametrize("method", captum_library.METHODS)
+@pytest.mark.parametrize("method", captum_library.BY_CAPTUM)
 def test_a_model_that_looks_elsewhere_gets_another_map(method):
     """Negative control: blind to the image's left half, a model has no evidence there, and elsewhere it has."""
     model, images = linear(size=4), pixels(size=4)
@@ -172,7 +172,7 @@ def test_a_model_that_looks_elsewhere_gets_another_map(method):
     assert maps[:, :, :2].abs().max() < 1e-6 < 0.1 < maps[:, :, 2:].abs().max()
 
 
-@pytest.mark.parametrize("method", captum_library.METHODS)
+@pytest.mark.parametrize("method", captum_library.BY_CAPTUM)
 def test_without_captum_a_line_says_how_to_get_it(method, monkeypatch):
     monkeypatch.setattr(captum_library, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=rf"{method} needs captum.*pip install 'fa-repro\[captum\]'"):

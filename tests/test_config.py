@@ -130,9 +130,9 @@ def test_each_experiment_composes_and_changes_the_config(experiment):
 
 def test_the_files_name_the_models_and_data_sets_that_exist():
     assert set(choices("data")) == {*NAMES, "shapes", "image_folder", "from_checkpoint"}
-    default = [name for name in METHODS if name not in captum_library.METHODS]
+    default = [name for name in METHODS if name not in captum_library.BY_CAPTUM]
     assert composed("benchmark_removal").methods == composed("benchmark_localization").methods == default
-    assert set(captum_library.METHODS) < set(METHODS)
+    assert set(captum_library.BY_CAPTUM) < set(METHODS)
     assert composed("benchmark_localization").measures == list(config.MEASURES)
     assert tuple(METHODS) == config.METHODS
 

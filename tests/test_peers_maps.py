@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from fa_repro.attribution import Context, grad_cam, occlusion, permutation
+from fa_repro.attribution import Context
+from fa_repro.attribution.grad_cam import grad_cam
+from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.patches import patch_numbers
-from fa_repro.attribution.permutation import derangement
+from fa_repro.attribution.permutation import derangement, permutation
 from networks import RESNET
 from peers import CLOSE, FA, SIDE, N, network, package, pixels
 

@@ -11,7 +11,9 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import tiny
-from fa_repro.attribution import Context, depth_map, feature_map
+from fa_repro.attribution import Context
+from fa_repro.attribution.depth_map import depth_map
+from fa_repro.attribution.feature_map import feature_map
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.data import ImageSet
 from fa_repro.models import Task, build_model

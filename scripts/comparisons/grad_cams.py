@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from comparisons.material import SHARES, Material, Pair, Work, in_batches, of_range
-from fa_repro.attribution import grad_cam
+from fa_repro.attribution.grad_cam import grad_cam
 from fa_repro.attribution.upsampling import upsample
 
 

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from comparisons.material import SHARES, Material, Pair, Work, in_batches, relative
-from fa_repro.attribution import Context, occlusion, permutation
+from fa_repro.attribution import Context
+from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.patches import patch_numbers
-from fa_repro.attribution.permutation import derangement
+from fa_repro.attribution.permutation import derangement, permutation
 
 PATCH = 4  # side of the squares of occlusion and permutation, in pixels
 

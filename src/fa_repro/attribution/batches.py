@@ -20,8 +20,8 @@ class Batch(NamedTuple):
 
 def take(images: Tensor, rows: Tensor, context: Context) -> Batch:
     """Return the batch at positions ``rows`` (B,), which are on the CPU, of images (N,C,H,W) uint8."""
-    there = rows.to(images.device)
-    return Batch(there, images[there].float() / 255, replace(context, pool=images, rows=rows))
+    device_rows = rows.to(images.device)
+    return Batch(device_rows, images[device_rows].float() / 255, replace(context, pool=images, rows=rows))
 
 
 def batches(images: Tensor, context: Context) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fa_repro.errors import InputError
 
-METHODS = ("integrated_gradients", "saliency", "shapley")  # what is computed by captum
+BY_CAPTUM = ("integrated_gradients", "saliency", "shapley")
 
 
 def check_captum(methods: Iterable[str]) -> None:
@@ -16,7 +16,7 @@ def check_captum(methods: Iterable[str]) -> None:
         InputError: names the first of ``methods`` that needs captum, and how to install it.
 
     """
-    needed = [method for method in methods if method in METHODS]
+    needed = [method for method in methods if method in BY_CAPTUM]
     if needed and not find_spec("captum"):
         raise InputError(f"methods: {needed[0]} needs captum, which is not installed: pip install 'fa-repro[captum]'.")
 

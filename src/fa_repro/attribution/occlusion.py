@@ -13,5 +13,5 @@ from fa_repro.attribution.upsampling import image_size
 def occlusion(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:
     """Explain images (N,C,H,W) in [0,1] for classes ``targets`` (N,) by occlusion, (N,H,W); for (N,T), (N,T,H,W)."""
     covered = baseline(images, context)
-    drops = patch_drops(model, images, targets, context.patch, context.batch_size, lambda rows: covered)
+    drops = patch_drops(model, images, targets, context.patch, context.batch_size, [lambda rows: covered])
     return spread(drops, context.patch, image_size(images), context.upsampling)

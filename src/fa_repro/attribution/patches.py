@@ -1,6 +1,6 @@
 """Perturb one square patch at a time and measure the drop of the target's logit: occlusion and permutation share it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +22,9 @@ def patch_drops(
     targets: Tensor,
     patch: int,
     batch_size: int,
-    replacement: Callable[[Tensor], Tensor],
+    replacements: Iterable[Callable[[Tensor], Tensor]],
 ) -> Tensor:
-    """Replace every patch of every image in turn.
+    """Replace every patch of every image in turn, once by each of the ``replacements``.
 
     Args:
         model: maps images to logits.
@@ -32,11 +32,11 @@ def patch_drops(
         targets: (N,) classes, or (N,T): several for each image, read in the same forward passes.
         patch: side in pixels; the last patches of a row or column are smaller if it doesn't divide the image.
         batch_size: images a forward pass.
-        replacement: from positions (B,) in the batch to images (B,C,H,W), of which the patch's pixels are taken.
+        replacements: each from positions (B,) in the batch to images (B,C,H,W), of which the patch's pixels are taken.
 
     Returns:
         (N, ceil(H/patch), ceil(W/patch)), with T (N, T, ...): the intact image's target logit minus that without the
-        patch.
+        patch, the mean over the replacements.
 
     """
     n, _, height, width = images.shape
@@ -46,14 +46,17 @@ def patch_drops(
     chosen = targets.view(n, -1)
     intact = torch.cat([model(part) for part in images.split(batch_size)]).gather(1, chosen)
     jobs = torch.arange(n * rows * cols, device=device)
-    without = []
-    for job in jobs.split(batch_size):
-        image = job // (rows * cols)
-        mask = number == (job % (rows * cols))[:, None, None]
-        changed = torch.where(mask[:, None], replacement(image), images[image])
-        without.append(model(changed).gather(1, chosen[image]))
-    drops = intact[:, :, None] - torch.cat(without).view(n, rows * cols, -1).transpose(1, 2)
-    return drops.reshape(*targets.shape, rows, cols)
+    runs = []
+    for replacement in replacements:
+        without = []
+        for job in jobs.split(batch_size):
+            image = job // (rows * cols)
+            mask = number == (job % (rows * cols))[:, None, None]
+            changed = torch.where(mask[:, None], replacement(image), images[image])
+            without.append(model(changed).gather(1, chosen[image]))
+        runs.append(torch.cat(without))
+    without_patch = torch.stack(runs).mean(0).view(n, rows * cols, -1)
+    return (intact[:, :, None] - without_patch.transpose(1, 2)).reshape(*targets.shape, rows, cols)
 
 
 def spread(drops: Tensor, patch: int, size: tuple[int, int], mode: str) -> Tensor:

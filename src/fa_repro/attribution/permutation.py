@@ -33,9 +33,7 @@ def permutation(model: nn.Module, images: Tensor, targets: Tensor, context: Cont
     pool = context.pool if context.pool is not None else (images * 255).round().to(torch.uint8)
     rows = context.rows if context.rows is not None else torch.arange(len(images))
     generator = torch.Generator().manual_seed(context.seed)
-    total: Tensor | float = 0.0
-    for _ in range(context.repeats):
-        donors = pool[derangement(len(pool), generator)[rows.cpu()].to(pool.device)].to(images.device).float() / 255
-        total = total + patch_drops(model, images, targets, context.patch, context.batch_size, donors.__getitem__)
-    assert isinstance(total, Tensor)
-    return spread(total / context.repeats, context.patch, image_size(images), context.upsampling)
+    orders = (derangement(len(pool), generator)[rows.cpu()] for _ in range(context.repeats))
+    donors = ((pool[order.to(pool.device)].to(images.device).float() / 255).__getitem__ for order in orders)
+    drops = patch_drops(model, images, targets, context.patch, context.batch_size, donors)
+    return spread(drops, context.patch, image_size(images), context.upsampling)

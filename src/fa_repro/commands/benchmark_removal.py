@@ -15,7 +15,7 @@ from fa_repro.errors import InputError
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
 from fa_repro.removal import Measured, measure, write_per_image
-from fa_repro.removal.curves import removed_counts
+from fa_repro.removal.benchmark import images_read, readings_of_an_image
 from fa_repro.removal.examples import draw_examples
 from fa_repro.removal.figures import curves_figure
 from fa_repro.removal.reader import Reader
@@ -56,17 +56,22 @@ def run(cfg: DictConfig) -> int:
     mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)
     settings: dict[str, Any] = {"methods": methods, "imputations": imputations, "target": target, "unit": unit}
     settings |= {"mean": mean, "std": std, "context": context}
-    steps = len(removed_counts(cfg.fractions, subject.task.image_size**2, unit**2)) - 2
-    readings = 1 + len(imputations) * (1 + len(methods) * len(orders) * steps)
+    readings = readings_of_an_image(
+        subject.task.image_size**2,
+        methods=len(methods),
+        orders=len(orders),
+        fractions=cfg.fractions,
+        imputations=len(imputations),
+        unit=unit,
+    )
     rundir.start()
-    readings *= len(subject.trainings)
-    bar = tqdm(total=len(images) * readings, desc="removing pixels", unit="img", delay=2, disable=None)
+    total = len(subject.trainings) * len(images) * readings
+    bar = tqdm(total=total, desc="removing pixels", unit="img", delay=2, disable=None)
     found: list[list[Measured]] = []  # by training and imputation
     with Progress(rundir, device) as progress, bar:
         if progress.parts:
             print(f"{rundir.path}: going on, {len(progress.parts)} parts are measured.")
-            read = [part["probability"][:, :, 1:-1] for part in progress.parts.values() if "probability" in part]
-            bar.update(sum(values.numel() for values in read))
+            bar.update(images_read(progress.parts.values()))
         for t, training in enumerate(subject.trainings):
             network = training.frozen().to(device) if t else model
             measured = measure(

@@ -56,8 +56,9 @@ def run(cfg: DictConfig) -> int:
     targets = targets_of(logits.argmax(1), images.labels, target)
 
     def of_all(method: str) -> Tensor:
+        explain = METHODS[method]
         parts = batches(images.images, context)
-        return torch.cat([METHODS[method](model, part, targets[rows], there) for rows, part, there in parts]).cpu()
+        return torch.cat([explain(model, part, targets[rows], settings) for rows, part, settings in parts]).cpu()
 
     maps = {method: of_all(method) for method in methods}
     table = _predictions(files, logits.double().softmax(1).cpu(), targets.cpu(), subject.classes)

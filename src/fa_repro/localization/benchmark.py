@@ -67,11 +67,11 @@ def measure_truth(
     }
     scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
     explained = choose_targets(model, images, labels, target, context.batch_size)
-    for rows, batch, there in batches(images, context):
+    for rows, batch, batch_context in batches(images, context):
         truth, chosen = masks[rows], explained[rows]
         by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
         for method in methods:
-            maps = METHODS[method](model, batch, chosen, there)
+            maps = METHODS[method](model, batch, chosen, batch_context)
             for measure in measures:
                 by_method[measure].append(scorers[measure](maps, truth))
             tick(len(rows))
@@ -106,10 +106,10 @@ def measure_grid(
 
     """
     scores = []
-    for rows, batch, there in batches(mosaics, by_mosaics(context, grid)):
+    for rows, batch, batch_context in batches(mosaics, by_mosaics(context, grid)):
         chosen, by_method = classes[rows], []
         for method in methods:
-            by_method.append(cell_shares(explain_classes(method, model, batch, chosen, there), grid))
+            by_method.append(cell_shares(explain_classes(method, model, batch, chosen, batch_context), grid))
             tick(chosen.numel())
         scores.append(by_method)
     return _gather("grid", methods, scores, classes)

@@ -32,10 +32,10 @@ def explain_examples(
     assert images.masks is not None
     predicted = predict(model, images.images, context.batch_size).argmax(1)
     chosen = first_of_each_class(images.labels, predicted, EXAMPLES)
-    here, batch, there = take(images.images, chosen, context)
-    targets = targets_of(predicted[here], images.labels[here], target)
-    maps = {method: METHODS[method](model, batch, targets, there) for method in methods}
-    return Examples(batch, images.masks[here], maps, [images.classes[int(k)] for k in targets])
+    rows, batch, batch_context = take(images.images, chosen, context)
+    targets = targets_of(predicted[rows], images.labels[rows], target)
+    maps = {method: METHODS[method](model, batch, targets, batch_context) for method in methods}
+    return Examples(batch, images.masks[rows], maps, [images.classes[int(k)] for k in targets])
 
 
 def explain_mosaic(
@@ -52,9 +52,9 @@ def explain_mosaic(
         classes: K names.
 
     """
-    _, image, there = take(mosaics.images, torch.zeros(1, dtype=torch.int64), by_mosaics(context, grid))
+    _, image, batch_context = take(mosaics.images, torch.zeros(1, dtype=torch.int64), by_mosaics(context, grid))
     targets = mosaics.classes[:1]
-    maps = {method: explain_classes(method, model, image, targets, there)[0] for method in methods}
+    maps = {method: explain_classes(method, model, image, targets, batch_context)[0] for method in methods}
     return Mosaic(image[0], _cells(grid, image), maps, [classes[int(k)] for k in targets[0]])
 
 

@@ -35,9 +35,9 @@ def draw_examples(
     """
     predicted = predict(model, images.images, context.batch_size).argmax(1)
     chosen = first_of_each_class(images.labels, predicted, EXAMPLES)
-    here, batch, there = take(images.images, chosen, context)
-    targets = targets_of(predicted[here], images.labels[here], target)
-    maps = {method: patch_means(METHODS[method](model, batch, targets, there), unit) for method in methods}
+    rows, batch, batch_context = take(images.images, chosen, context)
+    targets = targets_of(predicted[rows], images.labels[rows], target)
+    maps = {method: patch_means(METHODS[method](model, batch, targets, batch_context), unit) for method in methods}
     ties = tie_break(maps[methods[0]][0].numel(), context.seed)
     ranks = {method: rank_patches(values, "morf", ties, unit) for method, values in maps.items()}
     imputes = {kind: imputer(batch, kind, mean, std, chosen, len(images), context.seed) for kind in imputations}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fa_repro.removal.benchmark import Measured
+from fa_repro.removal.measured import Measured
 from fa_repro.removal.tables import of_imputation
 from fa_repro.removal.warnings import warnings
 from fa_repro.tables import cell, markdown_table

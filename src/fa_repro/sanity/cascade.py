@@ -51,8 +51,8 @@ def measure(
 
     def explain(network: nn.Module, method: str) -> Tensor:
         maps = []
-        for rows, batch, there in batches(images, context):
-            maps.append(METHODS[method](network, batch, targets[rows], there))
+        for rows, batch, batch_context in batches(images, context):
+            maps.append(METHODS[method](network, batch, targets[rows], batch_context))
             tick(len(rows))
         return torch.cat(maps)
 

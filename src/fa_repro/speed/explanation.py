@@ -6,11 +6,13 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution import Context, grad_cam, left_out, occlusion, permutation
+from fa_repro.attribution import Context, left_out
 from fa_repro.attribution.baseline import baseline
-from fa_repro.attribution.grad_cam import explained_layer
+from fa_repro.attribution.grad_cam import explained_layer, grad_cam
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
+from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.patches import patch_numbers
+from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.targets import predict
 from fa_repro.errors import first_line
 from fa_repro.models import FeatureAlignCNN

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution import Context, occlusion, permutation
+from fa_repro.attribution import Context
+from fa_repro.attribution.occlusion import occlusion
+from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.targets import predict
 from fa_repro.data.image_set import resize
 from fa_repro.removal import measure

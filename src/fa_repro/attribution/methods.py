@@ -1,0 +1,58 @@
+"""Every method by name, all of one shape: ``explain(model, images, targets, context) -> maps (N,H,W)``."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from fa_repro.attribution.context import Context
+from fa_repro.attribution.controls import center, random
+from fa_repro.attribution.depth_map import depth_map
+from fa_repro.attribution.feature_map import feature_map
+from fa_repro.attribution.grad_cam import grad_cam
+from fa_repro.attribution.integrated_gradients import integrated_gradients
+from fa_repro.attribution.occlusion import occlusion
+from fa_repro.attribution.permutation import permutation
+from fa_repro.attribution.saliency import saliency
+from fa_repro.attribution.shapley import shapley
+
+Explain = Callable[[nn.Module, Tensor, Tensor, Context], Tensor]
+
+METHODS: dict[str, Explain] = {
+    "feature_map": feature_map,
+    "depth_map": depth_map,
+    "grad_cam": grad_cam,
+    "permutation": permutation,
+    "occlusion": occlusion,
+    "integrated_gradients": integrated_gradients,
+    "saliency": saliency,
+    "shapley": shapley,
+    "random": random,
+    "center": center,
+}
+CONTROLS = ("random", "center")  # know nothing of the image
+# Ask a network for nothing but logits, a forward pass a patch, and read those of several classes in the same passes.
+PATCHWISE = ("permutation", "occlusion")
+
+
+def explain_classes(method: str, model: nn.Module, images: Tensor, classes: Tensor, context: Context) -> Tensor:
+    """Explain each image for several classes.
+
+    Args:
+        method: a name of `METHODS`.
+        model: in eval mode, on the images' device.
+        images: (N,C,H,W) in [0,1].
+        classes: (N,T), T for each image.
+        context: settings; the noise of ``random`` is drawn anew for each of the T.
+
+    Returns:
+        (N,T,H,W) maps.
+
+    """
+    if method in PATCHWISE:
+        return METHODS[method](model, images, classes, context)
+    each = enumerate(classes.unbind(1))
+    return torch.stack(
+        [METHODS[method](model, images, column, replace(context, seed=context.seed + t)) for t, column in each], dim=1
+    )
