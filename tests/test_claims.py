@@ -10,6 +10,14 @@ from fa_repro.reporting.collect import groups
 from made_runs import metrics, morphing_rows, verdicts
 
 
+@pytest.fixture
+def whole(whole):
+    """Runs that bear out every claim, of networks that saw pixels removed in training."""
+    for path in (whole / "shapes/train").iterdir():
+        (path / "config.yaml").write_text(json.dumps({"trainer": {"augment": {"removal": 0.5}}}))
+    return whole
+
+
 def test_every_claim_holds_on_runs_that_support_it(whole):
     assert verdicts(whole) == {"C1": HOLDS, "C2": HOLDS, "C3": HOLDS, "C4": HOLDS, "C5": HOLDS, "C6": UNTESTED}
 
@@ -95,6 +103,19 @@ def test_accuracy_holds_down_to_one_point_below_the_resnet(whole):
     assert verdicts(whole)["C4"] == HOLDS
     path.write_text(json.dumps(metrics(0.894)))
     assert verdicts(whole)["C4"] == FAILS
+
+
+def test_accuracy_is_open_where_no_network_errs(whole):
+    for name in ("fa_cnn", "resnet_small"):
+        (whole / "shapes/train" / name / "metrics.json").write_text(json.dumps(metrics(1.0)))
+    judged = judge(*groups(whole))["C4"]
+    assert judged.answer == OPEN and "tells nothing apart" in judged.evidence
+
+
+def test_removal_is_not_decided_by_networks_to_which_holes_are_foreign(whole):
+    (whole / "shapes/train/fa_cnn_plain/config.yaml").write_text(json.dumps({"trainer": {"epochs": 2}}))
+    judged = judge(*groups(whole))["C5"]
+    assert judged.answer == OPEN and judged.evidence.endswith("holes are foreign to both networks")
 
 
 def test_a_control_that_passes_leaves_the_identity_open(whole):

@@ -43,4 +43,4 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
         page = report(groups(whole), whole)
         assert ("A loss of weight 2 had the maps say nothing where they were gone." in page) == says
     trained("gone", "untested", locality=0.0, augment={"removal": 0.0})
-    assert groups(whole)[0].removal == "" and not len(front(groups(whole)))
+    assert groups(whole)[0].removal_words == "" and not len(front(groups(whole)))

@@ -35,6 +35,18 @@ def test_test_folder_is_preferred_to_val(tree, data_config):
     assert load_data(data_config(root=root), "test").images.unique().tolist() == [2]
 
 
+def test_files_that_are_no_images_are_passed_over_and_said_to_be(tree, data_config, capsys):
+    write, root = tree
+    write("train/a/0.png", np.zeros((4, 4)))
+    (root / "train/a/.hidden").touch()
+    assert len(load_data(data_config(root=root), "train")) == 1 and "not read" not in capsys.readouterr().err
+    for name in ("notes.txt", "animated.gif"):
+        (root / "train/a" / name).touch()
+    assert len(load_data(data_config(root=root), "train")) == 1
+    said = capsys.readouterr().err
+    assert "2 files are no .jpg" in said and said.endswith("such as animated.gif\n")
+
+
 def test_pixels_of_a_file_written_by_hand(tree, data_config):
     write, root = tree
     write("train/a/0.pgm", np.zeros((2, 2))).write_bytes(b"P5 2 2 255\n" + bytes([0, 10, 200, 255]))

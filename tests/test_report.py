@@ -39,7 +39,7 @@ def test_a_networks_accuracy_stands_beside_its_cost(whole):
     table = accuracy_table(groups(whole))
     names = ["network", "test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs"]
     assert table.startswith(f"| {' | '.join([*names, 'training images/s', 'minutes'])} |\n")
-    assert "| `fa_cnn` | 90.0 | 1 | 1.00 M | 30.0 M | 2 | 400 | 1.0 |" in table
+    assert "| `fa_cnn` | 90.00 | 1 | 1.00 M | 30.0 M | 2 | 400 | 1.0 |" in table
     assert table in report(groups(whole), whole)
 
 
@@ -142,7 +142,7 @@ def test_real_data_come_before_the_embedded_set_which_the_readme_takes_for_the_c
     assert [group.name for group in found] == ["zoo", "shapes"]
     page = readme_part(found)
     assert "- **zoo**: 900 training" in page and "- **shapes**" not in page
-    assert "| `fa_cnn` | 50.0 |" in page and "| `resnet_small` | 90.5 |" not in page
+    assert "| `fa_cnn` | 50.00 |" in page and "| `resnet_small` | 90.50 |" not in page
     assert "|  | claim | zoo | shapes |" in page
     (identity,) = (line for line in page.splitlines() if line.startswith("| C2 |"))
     (accuracy,) = (line for line in page.splitlines() if line.startswith("| C4 |"))
@@ -158,7 +158,7 @@ def test_networks_of_several_groups_share_the_readmes_tables(whole):
     page = readme_part(groups(whole))
     assert page.count("| trained as | network |") == 2
     for group, mark in (("zoo", " ‡"), ("zoo-removal", "")):  # whether holes are foreign to the network
-        assert f"| {group} | `fa_cnn` | 50.0 |" in page and f"| {group} | `fa_cnn`{mark} | mean | 100 | 0.75" in page
+        assert f"| {group} | `fa_cnn` | 50.00 |" in page and f"| {group} | `fa_cnn`{mark} | mean | 100 | 0.75" in page
     assert "trained as" not in report(groups(whole), whole)
 
 

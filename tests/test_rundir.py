@@ -69,15 +69,15 @@ def test_a_finished_run_is_skipped_and_says_so(config, capsys):
     before = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
     second = opened(config())
     assert second.finished
-    assert second.exit_code() == 0
+    assert second.report_finished() == 0
     out, err = capsys.readouterr()
     assert "already finished" in out and "overwrite=true" in out and str(first.path) in out and err == ""
     assert before == {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
 
 
 def test_a_skipped_run_gives_the_answer_it_gave(config):
-    assert finished(config(), exit_code=1).exit_code() == 1
-    assert opened(config()).exit_code() == 1
+    assert finished(config(), exit_code=1).report_finished() == 1
+    assert opened(config()).report_finished() == 1
 
 
 @pytest.mark.parametrize(

@@ -206,9 +206,16 @@ def _job(command: str, cfg: Any, swept: set[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        key = "trainer.batch_size" if command == "train" else "batch_size"
+        key = _key_of_memory(command, cfg)
         print(f"fa-repro: out of memory ({first_line(error)}). Give a smaller {key}=.", file=sys.stderr)
         return 2
+
+
+def _key_of_memory(command: str, cfg: Any) -> str:
+    """Return the key that decides how much memory a command takes."""
+    if command == "train" or (command == "benchmark-speed" and cfg.what == "training"):
+        return "trainer.batch_size"
+    return "n_images" if command == "verify-gradcam" else "batch_size"  # which takes all its images at once
 
 
 def _out_of_memory(error: Exception) -> bool:

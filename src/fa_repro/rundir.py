@@ -171,8 +171,8 @@ class RunDir:
         )
         self.write_text(DONE, json.dumps({"exit_code": exit_code, "files": files}, indent=1) + "\n")
 
-    def exit_code(self) -> int:
-        """Return the finished run's answer, and say that it was there."""
+    def report_finished(self) -> int:
+        """Say that the run was there, finished, and return its answer."""
         done = self._read(DONE)
         code = int(done["exit_code"]) if done else 0
         if self._writes:

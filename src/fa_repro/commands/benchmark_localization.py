@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> int:
     subject = open_subject(cfg, "benchmark-localization", truth=bool(against_truth))
     rundir = RunDir(cfg, "benchmark-localization", subject.run_name, subject.inputs)
     if rundir.finished:
-        return rundir.exit_code()
+        return rundir.report_finished()
 
     test = subject.load()
     sample = test.sample(cfg.n_images, cfg.seed)

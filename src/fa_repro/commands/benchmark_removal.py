@@ -47,7 +47,7 @@ def run(cfg: DictConfig) -> int:
     cfg.imputation = imputations  # a word and a list of that one word are the same run
     rundir = RunDir(cfg, "benchmark-removal", subject.run_name, subject.inputs)
     if rundir.finished:
-        return rundir.exit_code()
+        return rundir.report_finished()
 
     sample = subject.load().sample(cfg.n_images, cfg.seed)
     images, model, methods, notes, context, settled = make_ready(subject, sample, cfg, device)

@@ -29,7 +29,7 @@ def run(cfg: DictConfig) -> int:
     subject = open_subject(cfg, "benchmark-sanity")
     rundir = RunDir(cfg, "benchmark-sanity", subject.run_name, subject.inputs)
     if rundir.finished:
-        return rundir.exit_code()
+        return rundir.report_finished()
 
     sample = subject.load().sample(cfg.n_images, cfg.seed)
     images, model, methods, notes, context, settled = make_ready(subject, sample, cfg, device)

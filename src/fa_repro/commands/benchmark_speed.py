@@ -32,7 +32,7 @@ def run(cfg: DictConfig) -> int:
     subject = open_subject(cfg, "benchmark-speed", split="train" if trains else "test", own=trains)
     rundir = RunDir(cfg, "benchmark-speed", cfg.name or f"{cfg.what}-{subject.run_name}", subject.inputs)
     if rundir.finished:
-        return rundir.exit_code()
+        return rundir.report_finished()
     images = subject.load().sample(cfg.n_removed if cfg.what == "removal" else cfg.n_images, cfg.seed).to(device)
     contenders, comparisons, notes = (_trainers if trains else _explainers)(subject, images, cfg, device)
     rundir.start()

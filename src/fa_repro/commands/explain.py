@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> int:
     name = cfg.name or f"{subject.run_name}-{Path(cfg.images[0]).resolve().stem}"
     rundir = RunDir(cfg, "explain", name, subject.inputs | {str(file): digest(file) for file in files})
     if rundir.finished:
-        return rundir.exit_code()
+        return rundir.report_finished()
 
     pixels = _pixels(files, cfg.image_size or subject.task.image_size, subject)
     given = ImageSet(pixels, torch.zeros(len(files), dtype=torch.int64), torch.arange(len(files)), subject.classes)

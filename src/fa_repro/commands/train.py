@@ -37,7 +37,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
             raise InputError(f"{group}=from_checkpoint: training starts from fresh weights. Give another {group}=.")
     rundir = RunDir(cfg, "train", cfg.name or default_name(cfg), {"trainer": VERSION}, writes=world.leads)
     if rundir.finished:
-        return rundir.exit_code()
+        return rundir.report_finished()
     world.wait()  # all have looked before one begins to write
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)

@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> int:
     subject = open_subject(cfg, "verify-gradcam", own=True)
     rundir = RunDir(cfg, "verify-gradcam", subject.run_name, subject.inputs)
     if rundir.finished:
-        return rundir.exit_code()
+        return rundir.report_finished()
     chosen = subject.load().sample(cfg.n_images, cfg.seed)
     name, classes, labels = subject.name, subject.classes, chosen.labels
     # Gradients of the maps are wanted, those of the weights are not.

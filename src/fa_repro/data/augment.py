@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LARGEST_REMOVED_SHARE = 0.9
-REMOVAL_PATCH = 4  # pixels
+LARGEST_REMOVED_SHARE = 0.9  # of an image's pixels, so that some of it is left to learn from
+REMOVAL_PATCH = 4  # pixels a side; that of configs/benchmark_removal.yaml
 REGION_GRID = 6  # side of the noise that regions are drawn from: holes of about a fifth of the image's side
 
 

@@ -1,5 +1,7 @@
 """Any images on disk: ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/)."""
 
+import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +39,8 @@ def classes(folder: Path) -> tuple[str, ...]:
 def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
     """Return every image file of a split with its label, in a fixed order, and the class names.
 
+    Files with other endings are passed over, and said to be.
+
     Raises:
         InputError: a class folder is missing or empty.
 
@@ -45,9 +49,15 @@ def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
 
     try:
         classes, index = find_classes(str(folder))
-        return make_dataset(str(folder), index, IMG_EXTENSIONS), tuple(classes)
+        files = make_dataset(str(folder), index, IMG_EXTENSIONS)
     except FileNotFoundError as error:
         raise InputError(f"{folder}: {str(error).splitlines()[0].rstrip('.')}.") from None
+    inside = (Path(name, file) for kind in classes for name, _, names in os.walk(folder / kind) for file in names)
+    others = sorted(file for file in inside if file.suffix.lower() not in IMG_EXTENSIONS and file.name[0] != ".")
+    if others:
+        endings = ", ".join(IMG_EXTENSIONS)
+        print(f"{folder}: {len(others)} files are no {endings} and not read, such as {others[0].name}", file=sys.stderr)
+    return files, tuple(classes)
 
 
 def image_files(paths: Sequence[str]) -> list[Path]:
@@ -109,8 +119,8 @@ def load(files: list[tuple[str, int]], image_size: int | None) -> tuple[Tensor, 
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{path}: is no readable image ({reason}). Remove or replace it.") from None
 
-    with ThreadPoolExecutor(2) as pool:  # PIL decodes without the interpreter's lock
-        decoded = pool.map(decode, (path for path, _ in files), chunksize=64)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # PIL decodes without the interpreter's lock
+        decoded = pool.map(decode, (path for path, _ in files))
         images = list(tqdm(decoded, "decoding images", len(files), unit="img", delay=2, disable=None))
     grey = all(image.ndim == 2 for image in images)
     first = images[0].shape[:2]

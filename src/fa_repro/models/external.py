@@ -54,8 +54,9 @@ def refuse_external(config: Mapping[str, Any]) -> None:
     """
     if is_external(config):
         raise InputError(
-            "model=torchvision and model=factory are for benchmark-removal, benchmark-localization, benchmark-sanity "
-            "and benchmark-speed (what=explanation or removal): nothing is trained or proved about them here."
+            "model=torchvision and model=factory are for explain, benchmark-removal, benchmark-localization, "
+            "benchmark-sanity and benchmark-speed (what=explanation or removal): nothing is trained or proved about "
+            "them here."
         )
 
 

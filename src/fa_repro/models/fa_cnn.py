@@ -153,12 +153,13 @@ class FeatureAlignCNN(FeatureAlignBackbone):
         layers = list(self.trace(images))
         weights = [1.0]  # of each term in A_L, from the last backwards: the product of the skips that follow it
         for layer in reversed(layers):
-            weights.append(weights[-1] * layer.mix.skip)
+            weights.append(weights[-1] * layer.mix.skip_weight)
         raw, *after = reversed(weights)
         scale = self.head.scale
         terms = [("pixels", scale * raw * class_maps(layers[0].before, self.n_classes))]
         for layer, weight in zip(layers, after, strict=True):
-            terms.append((layer.name, scale * weight * layer.mix.branch * class_maps(layer.branch, self.n_classes)))
+            share = scale * weight * layer.mix.branch_weight
+            terms.append((layer.name, share * class_maps(layer.branch, self.n_classes)))
         return terms
 
     def depth_maps(self, images: Tensor, upsampling: str = "nearest") -> Tensor:

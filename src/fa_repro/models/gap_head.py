@@ -15,6 +15,14 @@ class GAPHead(nn.Module):
     """``y_k = s * mean of A over class k's channels and all positions``; s > 0 is one scalar for all classes."""
 
     def __init__(self, n_classes: int, scale: float, learn_scale: bool) -> None:
+        """Build.
+
+        Args:
+            n_classes: K.
+            scale: s at the start, logits per unit of mean activation.
+            learn_scale: whether s is trained.
+
+        """
         super().__init__()
         self.n_classes = n_classes
         # Its logarithm is learned, so that s stays positive and the order of the logits is the maps' own.

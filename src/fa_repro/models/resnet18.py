@@ -21,6 +21,16 @@ class ResNet18(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
+        """Build.
+
+        Args:
+            n_classes: K.
+            in_channels: of the images.
+            image_size: their side in pixels, which decides on the stem.
+            mean: of each input channel over the training set, in [0,1].
+            std: likewise.
+
+        """
         super().__init__()
         from torchvision.models import resnet18
 

@@ -41,6 +41,17 @@ class ResNetSmall(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
     ) -> None:
+        """Build.
+
+        Args:
+            n_classes: K.
+            in_channels: of the images.
+            widths: channels of each stage.
+            blocks: basic blocks of each stage, of two 3x3 convolutions.
+            mean: of each input channel over the training set, in [0,1].
+            std: likewise.
+
+        """
         super().__init__()
         self.n_classes = n_classes
         self.down_sampling = 2 ** (len(widths) - 1)

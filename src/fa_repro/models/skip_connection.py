@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 
 class Mixture(NamedTuple):
-    """A block's output is ``skip * A + branch * F(A)``."""
+    """A block's output is ``skip_weight * A + branch_weight * F(A)``."""
 
-    skip: float
-    branch: float
+    skip_weight: float
+    branch_weight: float
 
 
 def mixture(kind: str, alpha: float) -> Mixture:
@@ -23,26 +23,27 @@ def mixture(kind: str, alpha: float) -> Mixture:
 
 
 class SkipBlock(nn.Module):
-    """``A -> skip * A + branch * F(A)``.
+    """``A -> skip_weight * A + branch_weight * F(A)``.
 
     The skip path is linear and works channel by channel: no norm, no activation, no 1x1 convolution, no max-pool. F
     may mix as it likes, see `Branch`.
     """
 
     def __init__(self, branch: nn.Module, mix: Mixture) -> None:
+        """Build from F, a module that maps (N,C,h,w) to the same shape and takes ``pool``, and its `mixture`."""
         super().__init__()
         self.branch = branch
         self.mix = mix
 
-    def combine(self, maps: Tensor, branch: Tensor) -> Tensor:
-        """Return ``skip * maps + branch_weight * branch``, both (N,C,h,w)."""
+    def combine(self, maps: Tensor, branched: Tensor) -> Tensor:
+        """Return ``skip_weight * maps + branch_weight * branched``, both (N,C,h,w); ``branched`` is F's output."""
         skip, weight = self.mix
-        branch = branch.to(maps.dtype)  # autocast may have left it in bf16
+        branched = branched.to(maps.dtype)  # autocast may have left it in bf16
         if skip == 0:
-            return branch if weight == 1 else weight * branch
+            return branched if weight == 1 else weight * branched
         if skip == 1 and weight == 1:
-            return maps + branch
-        return torch.lerp(maps, branch, weight) if skip == 1 - weight else skip * maps + weight * branch
+            return maps + branched
+        return torch.lerp(maps, branched, weight) if skip == 1 - weight else skip * maps + weight * branched
 
     def forward(self, maps: Tensor, pool: int = 1) -> Tensor:
         """Map feature maps (N,C,h,w) to feature maps of the same shape, average-pooled ``pool`` x ``pool`` to one.

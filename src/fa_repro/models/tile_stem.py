@@ -13,6 +13,14 @@ class TileStem(nn.Module):
     """
 
     def __init__(self, in_channels: int, channels: int, unshuffle: int) -> None:
+        """Build.
+
+        Args:
+            in_channels: of the images.
+            channels: C of the feature maps, K*m.
+            unshuffle: p, the side of the space-to-depth in pixels; in_channels * p**2 planes come of it.
+
+        """
         super().__init__()
         self.unshuffle = unshuffle
         self.planes = in_channels * unshuffle**2

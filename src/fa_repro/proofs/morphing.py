@@ -31,14 +31,14 @@ def check_morphing(model: FeatureAlignBackbone, images: Tensor) -> list[dict[str
     for layer in layers:
         before, branch, after = (t.flatten(1) for t in (layer.before, layer.branch, layer.after))
         size, change = before.norm(dim=1), (after - before).norm(dim=1)
-        bound = abs(layer.mix.skip - 1) * size + layer.mix.branch * branch.norm(dim=1)
+        bound = abs(layer.mix.skip_weight - 1) * size + layer.mix.branch_weight * branch.norm(dim=1)
         seen = size > 0  # relative to a black image's maps, all zero, nothing can be said
         pooled = F.adaptive_avg_pool2d(layer.after, (last.shape[2], last.shape[3]))
-        damped = layer.mix.skip == 1 - layer.mix.branch and layer.mix.skip > 0
+        damped = layer.mix.skip_weight == 1 - layer.mix.branch_weight and layer.mix.skip_weight > 0
         lines.append(
             {
                 "layer": layer.name,
-                "alpha": layer.mix.branch if damped else None,
+                "alpha": layer.mix.branch_weight if damped else None,
                 "relative_change": (change / size)[seen].mean().item(),
                 "bound": (bound / size)[seen].mean().item(),
                 "cosine_to_previous": F.cosine_similarity(after, before).mean().item(),

@@ -62,10 +62,7 @@ def _is_own(name: str) -> bool:
 def _cost(found: Sequence[Group]) -> list[str]:
     lines = []
     for group in found:
-        top1 = {
-            name: 100 * sum(run.json("metrics.json")["top1"] for run in runs) / len(runs)
-            for name, runs in group.networks.items()
-        }
+        top1 = {name: 100 * group.top1(name) for name in group.networks}
         resnet = next((name for name in RESNETS if name in top1), None)
         own = [name for name in top1 if _is_own(name)]
         if resnet and own:

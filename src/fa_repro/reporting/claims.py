@@ -147,7 +147,9 @@ def accuracy(group: Group) -> Verdict:
     cost = own[0]["macs"] / other[0]["macs"]
     if abs(cost - 1) > LEVEL_COST:
         return Verdict(UNTESTED, f"`{name}` costs {cost:.2f} times the multiply-adds of `{resnet}`")
-    a, b = (100 * sum(m["top1"] for m in metrics) / len(metrics) for metrics in (own, other))
+    a, b = (100 * group.top1(network) for network in (name, resnet))
+    if a == b == 100:
+        return Verdict(OPEN, f"neither `{name}` nor `{resnet}` errs on any test image, so the task tells nothing apart")
     return Verdict(
         HOLDS if a - b >= -LEVEL_POINTS else FAILS,
         f"{a:.1f} % of `{name}` against {b:.1f} % of `{resnet}` by the same recipe, {a - b:+.1f} points (held if not "
@@ -161,7 +163,10 @@ def _share(line: Mapping[Hashable, Any]) -> str:
 
 
 def removal(group: Group) -> Verdict:
-    """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM."""
+    """C5: LeRF - MoRF of the feature map against permutation and controls, and against the ResNet's Grad-CAM.
+
+    Judged of networks that were trained with removal alone.
+    """
     own, resnet = group.fa_cnn("benchmark-removal"), group.resnet("benchmark-removal")
     if own is None or resnet is None:
         needed = " or ".join(f"benchmark-removal/{name}" for name in RESNETS)
@@ -183,13 +188,14 @@ def removal(group: Group) -> Verdict:
     behind |= mine["share_of_occlusion_high"] < yardstick["share_of_occlusion_low"]
     ahead = all(area["feature_map"] >= area[method] for method in rivals)
     ahead &= mine["share_of_occlusion"] >= yardstick["share_of_occlusion"]
+    answer = FAILS if behind else HOLDS if ahead else OPEN
     return Verdict(
-        FAILS if behind else HOLDS if ahead else OPEN,
+        answer if group.saw_removal else OPEN,  # holes are foreign to networks that did not, and rank nothing
         f"LeRF - MoRF area of the feature map of `{own.name}` {area['feature_map']:.3f}; "
         f"{', '.join(f'{method} {area[method]:.3f}' for method in others)} on the same network; share "
         f"of occlusion's {_share(mine)}, Grad-CAM on `{resnet.name}` {_share(yardstick)}; {int(table.n.iloc[0])} "
         f"images (held if ahead of all but occlusion, not decided if behind within the intervals)"
-        f"{'' if group.removal else '; trained without removal, so that holes are foreign to both networks'}",
+        f"{'' if group.saw_removal else '; trained without removal, so that holes are foreign to both networks'}",
     )
 
 

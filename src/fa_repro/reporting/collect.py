@@ -129,8 +129,18 @@ class Group:
             found.setdefault(re.sub(r"-seed\d+$", "", name), []).append(run)
         return found
 
+    def top1(self, network: str) -> float:
+        """Return the mean top-1 over the seeds of one of `networks`, from 0 to 1."""
+        runs = self.networks[network]
+        return sum(run.json("metrics.json")["top1"] for run in runs) / len(runs)
+
+    @property
+    def saw_removal(self) -> bool:
+        """Whether every network of the group saw pixels removed in training."""
+        return bool(self.removal_words)
+
     @cached_property
-    def removal(self) -> str:
+    def removal_words(self) -> str:
         """What every training of the group removed from its images, in words; empty if one of them removed nothing."""
         words = set()
         for run in self.runs.get("train", {}).values():

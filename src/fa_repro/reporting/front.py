@@ -27,15 +27,14 @@ def front(found: list[Group]) -> pd.DataFrame:
         for name, runs in group.networks.items():
             benchmark = group.get("benchmark-removal", name)
             method = own_map(name)
-            if not group.removal or benchmark is None:
+            if not group.saw_removal or benchmark is None:
                 continue
             table = benchmark.differences
             if method not in table.index or "share_of_occlusion" not in table or table.share_of_occlusion.isna().any():
                 continue  # a share needs occlusion, and an area of occlusion's above zero
-            top1 = sum(run.json("metrics.json")["top1"] for run in runs) / len(runs)
             share = table.to_dict("index")[method]
             ends = (share[f"share_of_occlusion{end}"] for end in ("", "_low", "_high"))
-            lines.append((group.name, name, method, top1, len(runs), *ends))
+            lines.append((group.name, name, method, group.top1(name), len(runs), *ends))
     return pd.DataFrame(lines, columns=COLUMNS)
 
 

@@ -34,8 +34,10 @@ FRONT = (
     "network."
 )
 VERDICTS = (
-    "Judged on each group's main FA-CNN, `fa_cnn_fine` where it was trained, else `fa_cnn`. –: not tested with these "
-    "networks; shapes is the embedded data set. The numbers behind each verdict stand in the report."
+    "C2, C4 and C5 are judged on each group's main FA-CNN, `fa_cnn_fine` where it was trained, else `fa_cnn`; C1 and "
+    "C3 on `fa_cnn`, whose ablations they need. C5 is decided for networks that saw pixels removed in training alone. "
+    "–: not tested with these networks; shapes is the embedded data set. The numbers behind each verdict stand in the "
+    "report."
 )
 BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
 
@@ -61,7 +63,7 @@ def _conditions(group: Group) -> str:
         return "No training run."
     metrics = [run.json("metrics.json") for run in trained]
     commits = sorted({run.provenance["git"]["commit"][:10] for run in trained if run.provenance.get("git")})
-    removed = f" {group.removal}" if group.removal else ""
+    removed = f" {group.removal_words}" if group.saw_removal else ""
     train, test = (_all(f"{m[f'n_{split}']:,}" for m in metrics) for split in ("train", "test"))
     packages = _all(run.provenance["packages"]["torch"] for run in trained)
     return (

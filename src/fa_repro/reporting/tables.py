@@ -45,7 +45,7 @@ def accuracy_table(found: Sequence[Group]) -> str:
                 [
                     *_groups_column(found, group.name),
                     f"`{name}`",
-                    spread([100 * m["top1"] for m in metrics], 2 if len(metrics) > 1 else 1),
+                    spread([100 * m["top1"] for m in metrics], 2),
                     str(len(metrics)),
                     f"{first['parameters'] / 1e6:.2f} M",
                     f"{first['macs'] / 1e6:.1f} M",
@@ -106,7 +106,7 @@ def removal_table(found: Sequence[Group], variants: bool = True) -> str:
             if not len(table) or (not variants and group.get("train", name) is None):
                 continue
             for imputation, lines in table.groupby("imputation", sort=False):
-                network = f"`{name}`{'' if group.removal else UNFAMILIAR}"
+                network = f"`{name}`{'' if group.saw_removal else UNFAMILIAR}"
                 lead = [*_groups_column(found, group.name), network, str(imputation), str(lines.n.iloc[0])]
                 rows.append((lead, {str(line.method): _share(line) for _, line in lines.iterrows()}))
     return _by_method([*_groups_column(found, "trained as"), "network", "removed pixels", "images"], rows)

@@ -112,7 +112,12 @@ class Trainer:
         self.history = list(state["history"])
 
     def fit(self, after_epoch: Callable[[], None]) -> None:
-        """Train the epochs that are left; ``after_epoch`` is called after each and may save `state`."""
+        """Train the epochs that are left; ``after_epoch`` is called after each and may save `state`.
+
+        Raises:
+            InputError: the loss is not finite any more.
+
+        """
         for epoch in range(len(self.history) + 1, self.recipe["epochs"] + 1):
             row = self.epoch(epoch)
             self.history.append(row)
@@ -153,7 +158,12 @@ class Trainer:
         return loss.detach()
 
     def epoch(self, epoch: int) -> Row:
-        """Train one epoch, the ``epoch``-th from 1, validate, and return its line of the history."""
+        """Train one epoch, the ``epoch``-th from 1, validate, and return its line of the history.
+
+        Raises:
+            InputError: the loss is not finite any more.
+
+        """
         augmentation = self.recipe["augment"]
         generator = torch.Generator().manual_seed(self.seed * _SEEDS_APART + epoch)
         order = torch.randperm(len(self.train), generator=generator).to(self.device)
