@@ -292,7 +292,7 @@ def test_readings_in_bf16_say_their_error(place):
 
 @pytest.mark.slow
 def test_two_imputations_squares_and_one_class_in_one_run(place):
-    words = ["methods=[feature_map,random]", "unit=patch", "patch=8", "target=disk", "n_images=6"]
+    words = ["methods=[feature_map,random]", "unit=patch", "unit_side=8", "target=disk", "n_images=6"]
     code, _, err, path = place.run("two", "imputation=[mean,noisy_linear]", *words)
     assert code == 0, err
     curves, images = _tables(path)
@@ -305,7 +305,7 @@ def test_two_imputations_squares_and_one_class_in_one_run(place):
     assert differences.imputation.iloc[0] == "mean"
     page = (path / "summary.md").read_text()
     assert page.index("## Removed pixels: mean") < page.index("## Removed pixels: noisy_linear")
-    assert "target: disk" in page and "a patch at a time" in page
+    assert "target: disk" in page and "a square of 8 at a time" in page
     keys = ["image", "method", "order", "fraction"]
     one, two = (images[images.imputation == kind].set_index(keys) for kind in ("mean", "noisy_linear"))
     intact = one.index.get_level_values("fraction") == 0
@@ -367,6 +367,7 @@ def test_an_image_folder_gives_its_own_positions(place, tmp_path):
         ("target=", ["target=: "]),
         ("unit=square", ["unit=square", "patch"]),
         ("unit=patch patch=5", ["patch=5", "divides 16"]),
+        ("unit=patch unit_side=3", ["unit_side=3", "divides 16"]),
         ("bootstrap=99", ["bootstrap=99", "100"]),
         ("batch_size=0", ["batch_size=0"]),
         ("n_images=0", ["n_images=0"]),

@@ -1,11 +1,13 @@
 """Images in folders: which are read, to which pixels, and what is refused by name."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
 
-from fa_repro.data import load_data
+from fa_repro.data import inputs_of, load_data
 from refusals import refusal
 from samples import picture
 
@@ -45,6 +47,32 @@ def test_files_that_are_no_images_are_passed_over_and_said_to_be(tree, data_conf
     assert len(load_data(data_config(root=root), "train")) == 1
     said = capsys.readouterr().err
     assert "2 files are no .jpg" in said and said.endswith("such as animated.gif\n")
+
+
+def test_the_inputs_of_a_run_are_which_files_there_are(tree, data_config):
+    write, root = tree
+    for split in ("train", "test"):
+        write(f"{split}/a/0.png", picture(0, 6, 6))
+
+    def found(*splits):
+        return inputs_of(data_config(root=root), *splits)
+
+    before = found("train", "test")
+    assert set(before) == {"train images", "test images"}
+    os.utime(root / "test/a/0.png", (1, 1))  # unpacked again
+    assert found("train", "test") == before
+    prints = [before["test images"]]
+    for change in (
+        lambda: write("test/a/1.png", picture(1, 6, 6)),
+        lambda: (root / "test/a/1.png").rename(root / "test/a/2.png"),
+        lambda: write("test/a/2.png", picture(1, 9, 9)),
+    ):
+        change()
+        prints.append(found("test")["test images"])
+        assert found("train") == {"train images": before["train images"]}
+    assert len(set(prints)) == 4
+    assert inputs_of({"name": "shapes"}, "train") == {}
+    assert "no such folder" in refusal(lambda: inputs_of(data_config(root=root / "gone"), "test"))
 
 
 def test_pixels_of_a_file_written_by_hand(tree, data_config):

@@ -86,6 +86,7 @@ CASES = {
     "a row of pixels": _all_but(1, 120, (0, 3), (0, 90)),
     "a column of pixels": _all_but(75, 1, (0, 0)),
     "two rows": _all_but(2, 60, (0, 0), (1, 59)),
+    "three long rows": _all_but(3, 500, (1, 0), (1, 499)),
     "two pixels": _all_but(1, 2, (0, 1)),
     "nothing gone": torch.zeros(2, 8, 8, dtype=torch.bool),
 }
@@ -100,6 +101,22 @@ def test_it_is_scipys_solution(name, channels):
     assert out.dtype == torch.float32 and out.shape == images.shape
     for image, one, mine in zip(images, mask, out, strict=True):
         assert np.abs(mine.numpy() - _scipy(image, one)).max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_solved_for_in_float32(dtype):
+    images, mask = _images(3, 3, 16, 16).to(dtype), CASES["half, scattered"]
+    out = noisy_linear(images, mask)
+    assert out.dtype == dtype and torch.equal(
+        noisy_linear(images, mask, noise=0), fill_linearly(images.float(), mask).to(dtype)
+    )
+
+
+def test_no_images_are_no_images_and_rows_need_a_pool():
+    nothing = torch.zeros(0, 3, 4, 4)
+    assert noisy_linear(nothing, nothing[:, 0].bool()).shape == nothing.shape
+    with pytest.raises(ValueError, match="pool_size"):
+        noisy_linear(_images(2, 1, 4, 4), torch.ones(2, 4, 4, dtype=torch.bool), rows=torch.tensor([5, 6]))
 
 
 def test_the_reference_tells_other_weights_and_borders_apart():

@@ -1,6 +1,7 @@
 """Classifiers that are not ours, torchvision's and the user's, in the benchmarks."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from fa_repro.attribution.feature_layer import check_layer, last_convolutional_s
 from fa_repro.attribution.grad_cam import grad_cam
 from fa_repro.data import load_data
 from fa_repro.models import Task, build_model
-from fa_repro.models.external import IMAGENET_MEAN, IMAGENET_STD, build_external, factory_file, probe
+from fa_repro.models.external import IMAGENET_MEAN, IMAGENET_STD, build_external, check_batch, factory_file, probe
 from fa_repro.speed import removal
 from fa_repro.subject import feature_layer
 from refusals import refusal
@@ -53,6 +54,18 @@ def two():
 def number():
     return 3
 
+def lazy():
+    from my_other_nets import build
+    return build()
+
+class Together(Net):
+    """Normalises an image by its batch."""
+    def forward(self, images):
+        return super().forward(images - images.mean())
+
+def together():
+    return Together()
+
 def broken():
     raise ValueError("no such thing")
 '''
@@ -62,9 +75,18 @@ def broken():
 def nets(workplace):
     """A module of the user's in the working directory; its name."""
     (workplace / "my_nets.py").write_text(NETS)
-    sys.modules.pop("my_nets", None)
+    (workplace / "my_other_nets.py").write_text(NETS)
+    (workplace / "my_package").mkdir()
+    (workplace / "my_package/__init__.py").write_text("from my_package.inner import build")
+    (workplace / "my_package/inner.py").write_text(NETS)
+
+    def forget():
+        for name in ("my_nets", "my_other_nets", "my_package", "my_package.inner"):
+            sys.modules.pop(name, None)
+
+    forget()
     yield "my_nets"
-    sys.modules.pop("my_nets", None)
+    forget()
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +165,20 @@ def test_what_a_function_returns_is_the_network(nets):
     torch.save({k: v * 2 for k, v in model.state_dict().items()}, "doubled.pt")
     doubled = build_external(factory(f"{nets}:build", "doubled.pt"), 10, 0)
     assert torch.equal(doubled.head.weight, 2 * model.head.weight)
+
+
+def test_a_function_may_import_and_be_imported_from_the_working_directory(nets):
+    assert isinstance(build_external(factory(f"{nets}:lazy"), 10, 0), nn.Module)
+    assert factory_file("my_package:build").name == "inner.py"  # where it is written, not where it is named
+    assert str(Path.cwd()) not in sys.path
+
+
+def test_a_network_that_mixes_the_images_of_a_batch_is_refused(nets):
+    images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 16, 16)
+    check_batch(build_external(factory(f"{nets}:build"), 10, 0), images, "mine")
+    mixing = build_external(factory(f"{nets}:together"), 10, 0)
+    refused(lambda: check_batch(mixing, images, "mine"), "mine", "other logits in a batch than alone")
+    check_batch(mixing, images[:1], "mine")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fa_repro.removal import Measured
-from fa_repro.removal.summary import summary_markdown
+from fa_repro.removal.summary import summary_markdown, unread_notes
 from fa_repro.removal.tables import curves_table, difference_table, shift_table, summary_table
 from fa_repro.removal.warnings import warnings, warnings_by_imputation
 from fa_repro.statistics import Bootstrap
@@ -85,6 +85,7 @@ def test_summary_table_by_hand(bootstrap):
     morf, lerf = "morf", "lerf"
     expected = {
         "auc_probability": [0.4, 0.675, 0.4, 0.6, 0.5, 0.5],
+        "auc_minus_reference": [0, 0, 0, -0.075, 0.1, -0.175],
         "auc_kept": [0.5, 0.75, 0.625, 1.0, 0.5, 0.5],
         "flip_percent_mean": [75, 100, 75, 100, 50, 50],
         "flip_percent_median": [75, 100, 75, 100, 50, 50],
@@ -94,6 +95,11 @@ def test_summary_table_by_hand(bootstrap):
     keys = [(method, order) for method in METHODS for order in (morf, lerf)]
     for column, values in expected.items():
         assert _lines(table, column) == pytest.approx(dict(zip(keys, values, strict=True)), abs=1e-12), column
+    won = _lines(table, "auc_won")  # the smaller area under MoRF, the larger under LeRF; equal is half won
+    assert np.isnan(won["feature_map", morf]) and np.isnan(won["feature_map", lerf])
+    assert [won[key] for key in keys[2:]] == [0.5, 0.25, 0, 0]
+    low, high = _lines(table, "auc_minus_reference_low"), _lines(table, "auc_minus_reference_high")
+    assert (low["occlusion", morf], high["occlusion", morf]) == pytest.approx((-0.1, 0.1), abs=1e-12)
     low, high = _lines(table, "auc_probability_low"), _lines(table, "auc_probability_high")
     assert (low["feature_map", morf], high["feature_map", morf]) == pytest.approx((0.35, 0.45), abs=1e-12)
     assert (low["random", lerf], high["random", lerf]) == pytest.approx((0.5, 0.5), abs=1e-12)
@@ -146,6 +152,7 @@ def test_no_difference_table_without_both_orders(bootstrap):
         part = _measured(orders=(order,), probability=PROBABILITY[:, o : o + 1], prediction=PREDICTION[:, o : o + 1])
         assert difference_table(part, bootstrap) is None
         summary = summary_table(part, bootstrap)
+        assert summary.auc_minus_reference.tolist()[1:] == pytest.approx([[0, 0.1], [-0.075, -0.175]][o], abs=1e-12)
         assert len(summary) == 3 and not any("LeRF - MoRF, beyond" in line for line in warnings(summary, None))
 
 
@@ -165,7 +172,10 @@ def test_what_removal_at_random_costs_by_hand():
     page = summary_markdown("T", "c", summary_table(_measured(**fields), bootstrap), None, table, [])
     assert "### What removal alone costs" in page and "| 50 | 12.5 [" in page and "| 62.5 [" in page
     unharmed = _measured(**(fields | {"prediction": np.zeros((1, 2, 3, 4), int)}))
-    assert shift_table(unharmed, bootstrap) is None
+    calm = shift_table(unharmed, bootstrap)
+    assert calm.lost.tolist() == [0, 0]
+    page = summary_markdown("T", "c", summary_table(unharmed, bootstrap), None, calm, [])
+    assert "costs this network no accuracy beyond the interval" in page and "| 50 | 75.0 [" in page
     assert shift_table(_measured(**(fields | {"methods": ("center",)})), bootstrap) is None
     assert "removal alone" not in summary_markdown("T", "c", summary_table(unharmed, bootstrap), None, None, [])
 
@@ -256,8 +266,10 @@ def test_a_control_that_is_not_beaten_in_the_paired_difference_is_named(bootstra
     [
         ("morf", "auc_kept", 0.55, "MoRF area of images kept (`occlusion`)"),
         ("lerf", "auc_kept", 0.9, "LeRF area of images kept (`feature_map`)"),
-        ("morf", "flip_percent_mean", 50, "MoRF flip (`feature_map`, `occlusion`)"),
-        ("lerf", "flip_percent_mean", 101, "LeRF flip (`feature_map`, `occlusion`)"),
+        ("morf", "flip_percent_mean", 50, "MoRF flip, mean (`feature_map`, `occlusion`)"),
+        ("lerf", "flip_percent_mean", 101, "LeRF flip, mean (`feature_map`, `occlusion`)"),
+        ("morf", "flip_percent_median", 50, "MoRF flip, median (`feature_map`, `occlusion`)"),
+        ("lerf", "flip_percent_median", 101, "LeRF flip, median (`feature_map`, `occlusion`)"),
         ("lerf", "auc_probability", 0.65, "LeRF area (`occlusion`)"),
     ],
 )
@@ -266,6 +278,29 @@ def test_a_control_that_is_ahead_in_a_column_is_named_with_the_column(bootstrap,
     summary, differences = summary_table(measured, bootstrap), difference_table(measured, bootstrap)
     summary.loc[(summary.method == "random") & (summary.order == order), column] = value
     assert warnings(summary, differences) == [f"The control `random` is ahead in other columns too: {words}."]
+
+
+def test_a_control_that_wins_more_than_half_of_the_images_is_named(bootstrap, clean):
+    measured = _measured(**clean)
+    summary, differences = summary_table(measured, bootstrap), difference_table(measured, bootstrap)
+    differences.loc[differences.method == "random", "won"] = 0.5
+    assert warnings(summary, differences) == []
+    differences.loc[differences.method == "random", "won"] = 0.75
+    assert warnings(summary, differences) == [
+        "The control `random` has a larger LeRF - MoRF area than `feature_map` on 75 % of the images."
+    ]
+
+
+def test_readings_that_are_no_numbers_are_told_and_nobody_wins_by_them(bootstrap):
+    assert unread_notes([[_measured()]]) == []
+    probability = PROBABILITY.copy()
+    probability[0, 0, 1, 1] = np.nan
+    broken = _measured(probability=probability)
+    (note,) = unread_notes([[_measured()], [broken]])
+    assert "removed pixels mean" in note and "1 of 4 images" in note
+    table = difference_table(broken, bootstrap).set_index("method")
+    assert np.isnan(table.won["occlusion"]) and np.isnan(table.minus_reference["occlusion"])
+    assert table.minus_random["occlusion"] == pytest.approx(0.2, abs=1e-12)  # the others' figures stand
 
 
 def test_degenerate_maps_are_named_once_for_each_method(bootstrap, clean):
@@ -290,8 +325,9 @@ def test_the_page_shows_conditions_notes_and_both_tables(bootstrap):
     assert rows[1][2:4] == ["-0.075 [-0.250, 0.100]", "0.50 [0.00, 1.00]"]
     assert rows[1][4].startswith("1.00 [1.00, 1.00]")
     assert rows[2][0] == "| `random` (control)"
-    assert rows[3][:4] == ["| `feature_map`", "morf", "0.400 [0.350, 0.450]", "0.500 [0.250, 0.750]"]
-    assert {len(row) for row in rows[:3]} == {5} and {len(row) for row in rows[3:]} == {8}
+    assert rows[3][:6] == ["| `feature_map`", "morf", "0.400 [0.350, 0.450]", "–", "–", "0.500 [0.250, 0.750]"]
+    assert rows[5][3:5] == ["0.000 [-0.100, 0.100]", "0.50 [0.00, 1.00]"]
+    assert {len(row) for row in rows[:3]} == {5} and {len(row) for row in rows[3:]} == {10}
 
 
 def test_the_page_of_one_order_has_one_table(bootstrap):

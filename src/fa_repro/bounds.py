@@ -113,6 +113,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "workers": _at_least(0),
     "upsampling": _one_of("bilinear", "nearest"),
     "unit": _one_of("pixel", "patch"),
+    "unit_side": _at_least(1),
     "patch": _at_least(1),
     "repeats": _at_least(1),
     "n_steps": _at_least(1),

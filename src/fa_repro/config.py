@@ -194,6 +194,7 @@ class RemovalConfig(ClassifierConfig):
     imputation: Any = MISSING  # a word or a list of words
     fractions: list[float] = MISSING
     unit: str = MISSING
+    unit_side: int | None = None
     precision: str = MISSING
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fa_repro import __version__
 from fa_repro.errors import InputError
 from fa_repro.rundir import RunDir
 
@@ -40,7 +41,7 @@ class Progress:
             device: of the run; another kind of device rounds otherwise.
 
         Raises:
-            InputError: a file of it is damaged, or of another run, device or version of torch.
+            InputError: a file of it is damaged, or of another run, device or version.
 
         """
         self._rundir = rundir
@@ -49,6 +50,7 @@ class Progress:
             "run": rundir.fingerprint,
             "device": device.type,
             "torch": str(torch.__version__),
+            "fa-repro": __version__,
         }
         self.parts: dict[str, Part] = {}
         self.seconds = 0.0
@@ -64,12 +66,12 @@ class Progress:
         try:
             content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             stamp, parts, seconds = content["stamp"], content["parts"], content["seconds"]
-            other = [key for key in self._stamp if stamp[key] != self._stamp[key]]
+            other = [key for key in self._stamp if stamp.get(key) != self._stamp[key]]
         except Exception as error:  # torch raises what its zip and pickle readers raise
             raise InputError(f"{file}: can't be gone on from ({type(error).__name__}). {again}") from None
         if other:
             words = "is of another run" if other[0] in ("format", "run") else f"was made with another {other[0]}"
-            detail = f" ({other[0]}: {stamp[other[0]]} there, {self._stamp[other[0]]} here)"
+            detail = f" ({other[0]}: {stamp.get(other[0])} there, {self._stamp[other[0]]} here)"
             raise InputError(f"{file}: {words}{detail}. {again}")
         self.parts |= parts
         self.seconds += seconds

@@ -97,8 +97,8 @@ def paired(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def won(ahead: np.ndarray) -> np.ndarray:
-    """Return how much of a win each difference (n,) of `paired` is: 1, 0, or where there is none a half."""
-    return np.where(ahead == 0, 0.5, ahead > 0)
+    """Return how much of a win each difference (n,) of `paired` is: 1, 0, where there is none a half; of NaN, NaN."""
+    return np.where(np.isnan(ahead), np.nan, np.where(ahead == 0, 0.5, ahead > 0))
 
 
 def _place(weights: np.ndarray, rank: int) -> np.ndarray:

@@ -11,11 +11,11 @@ from torch import nn
 from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
 from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
-from fa_repro.data import ImageSet, boxes, load_data
+from fa_repro.data import ImageSet, boxes, inputs_of, load_data
 from fa_repro.errors import InputError
 from fa_repro.files import digest
 from fa_repro.models import Task, build_model
-from fa_repro.models.external import build_external, factory_file, is_external, probe, refuse_external
+from fa_repro.models.external import build_external, check_batch, factory_file, is_external, probe, refuse_external
 from fa_repro.rundir import data_label, default_name
 
 
@@ -62,7 +62,7 @@ class Subject(NamedTuple):
 
 
 def open_subject(
-    cfg: DictConfig, command: str, *, split: str = "test", truth: bool = False, own: bool = False
+    cfg: DictConfig, command: str, *, split: str | None = "test", truth: bool = False, own: bool = False
 ) -> Subject:
     """Open what ``cfg`` names: ``checkpoint=PATH`` or ``checkpoint=[PATH,…]``, or ``model=NAME`` and ``data=NAME``.
 
@@ -71,7 +71,7 @@ def open_subject(
     Args:
         cfg: with checkpoint, data, model, name and seed.
         command: the subcommand, as typed.
-        split: whose images are meant, ``train`` or ``test``.
+        split: whose images are meant, ``train`` or ``test``; None: a checkpoint's are not wanted.
         truth: whether an image folder's boxes are wanted, on which the result then depends.
         own: whether it must be a network of ours.
 
@@ -142,12 +142,12 @@ def _check_seeds(paths: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Non
         by_seed[checkpoint.seed] = path
 
 
-def _truth_inputs(data: dict[str, Any], truth: bool) -> dict[str, str]:
+def _data_inputs(data: dict[str, Any], split: str | None, truth: bool) -> dict[str, str]:
     table = boxes.table_of(data) if truth else None
-    return {} if table is None else {"boxes": digest(table)}
+    return ({} if split is None else inputs_of(data, split)) | ({} if table is None else {"boxes": digest(table)})
 
 
-def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str, truth: bool) -> Subject:
+def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str | None, truth: bool) -> Subject:
     paths = [cfg.checkpoint] if isinstance(cfg.checkpoint, str) else list(cfg.checkpoint)
     checkpoints = [load_checkpoint(path) for path in paths]
     _check_seeds(paths, checkpoints)
@@ -159,7 +159,7 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str, truth:
     name = checkpoint.model["name"]
 
     def load() -> ImageSet:
-        images = load_data(data, split, truth)
+        images = load_data(data, split or "test", truth)
         check_images(checkpoint, images)
         return images
 
@@ -175,7 +175,7 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str, truth:
         data=data_label(data),
         run_name=cfg.name or f"{data_label(data)}-{name}-seed{'s' * (not alone)}{'-'.join(seeds)}",
         inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)}
-        | _truth_inputs(data, truth),
+        | _data_inputs(data, split, truth),
         task=Task(**checkpoint.task),
         classes=tuple(checkpoint.classes),
         load=load,
@@ -183,11 +183,12 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str, truth:
     )
 
 
-def _from_model(cfg: DictConfig, config: dict[Any, Any], split: str, truth: bool) -> Subject:
+def _from_model(cfg: DictConfig, config: dict[Any, Any], split: str | None, truth: bool) -> Subject:
+    split = split or "test"
     model, images = config["model"], load_data(config["data"], split, truth)
     # Of these images: the set that another's classifier was trained on is not at hand.
     task = Task(len(images.classes), images.images.shape[1], images.images.shape[2], *images.statistics())
-    name, inputs = model["name"], _truth_inputs(config["data"], truth)
+    name, inputs = model["name"], _data_inputs(config["data"], split, truth)
     weights = model.get("weights")
     if weights is not None and Path(weights).is_file():
         inputs["weights"] = digest(Path(weights))
@@ -270,11 +271,12 @@ def make_ready(
         controls: whether the controls are added where they are not asked for.
 
     Raises:
-        InputError: layer or methods can't be used.
+        InputError: layer or methods can't be used, or the model reads images of a batch together.
 
     """
     images = images.to(device)
     model = subject.frozen().to(device)
+    check_batch(model, images.images[:2].float() / 255, subject.name)
     layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
     methods, notes = choose_methods(cfg.methods, model, subject.name, images.images, layer, controls)
     for line in notes:

@@ -12,9 +12,10 @@ def columns(name: str, interval: Interval) -> dict[str, float]:
 
 def cell(line: pd.Series, name: str, digits: int) -> str:
     """Return ``value [low, high]`` from the columns that `columns` made; a dash for what is not known."""
-    value, low, high = line[name], line[f"{name}_low"], line[f"{name}_high"]
-    if pd.isna(value):
+    ends = (line[name], line[f"{name}_low"], line[f"{name}_high"])
+    if pd.isna(ends[0]):
         return "–"
+    value, low, high = (round(end, digits) + 0.0 for end in ends)  # no -0.000
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +17,31 @@ from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.saliency import saliency
 from fa_repro.attribution.shapley import shapley
+from fa_repro.device import arithmetic
 
 Explain = Callable[[nn.Module, Tensor, Tensor, Context], Tensor]
 
+
+def _in_fp32(explain: Explain) -> Explain:
+    """Return ``explain`` in fp32 that is no less, so that a map does not depend on the device beyond rounding."""
+
+    @wraps(explain)
+    def exactly(model: nn.Module, images: Tensor, targets: Tensor, context: Context) -> Tensor:
+        with arithmetic(images.device, torch.float32):
+            return explain(model, images, targets, context)
+
+    return exactly
+
+
 METHODS: dict[str, Explain] = {
-    "feature_map": feature_map,
-    "depth_map": depth_map,
-    "grad_cam": grad_cam,
-    "permutation": permutation,
-    "occlusion": occlusion,
-    "integrated_gradients": integrated_gradients,
-    "saliency": saliency,
-    "shapley": shapley,
+    "feature_map": _in_fp32(feature_map),
+    "depth_map": _in_fp32(depth_map),
+    "grad_cam": _in_fp32(grad_cam),
+    "permutation": _in_fp32(permutation),
+    "occlusion": _in_fp32(occlusion),
+    "integrated_gradients": _in_fp32(integrated_gradients),
+    "saliency": _in_fp32(saliency),
+    "shapley": _in_fp32(shapley),
     "random": random,
     "center": center,
 }

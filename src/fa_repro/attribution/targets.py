@@ -5,14 +5,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from fa_repro.device import arithmetic
 from fa_repro.errors import InputError, did_you_mean
 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
-    """Return the logits (N,K) of images (N,C,H,W), uint8 or in [0,1], ``batch_size`` of them a forward pass."""
+    """Return the logits (N,K) of images (N,C,H,W), uint8 or in [0,1], ``batch_size`` of them a forward pass in fp32."""
     whole = images.dtype != torch.uint8
-    return torch.cat([model(part if whole else part.float() / 255) for part in images.split(batch_size)])
+    with arithmetic(images.device, torch.float32):
+        return torch.cat([model(part if whole else part.float() / 255) for part in images.split(batch_size)])
 
 
 def choose_targets(model: nn.Module, images: Tensor, labels: Tensor, target: str | int, batch_size: int) -> Tensor:

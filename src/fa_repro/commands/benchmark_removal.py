@@ -19,7 +19,7 @@ from fa_repro.removal.benchmark import images_read, readings_of_an_image
 from fa_repro.removal.examples import draw_examples
 from fa_repro.removal.figures import curves_figure
 from fa_repro.removal.reader import Reader
-from fa_repro.removal.summary import precision_notes, summary_markdown
+from fa_repro.removal.summary import precision_notes, summary_markdown, unread_notes
 from fa_repro.removal.tables import tabulate
 from fa_repro.removal.warnings import warnings_by_imputation
 from fa_repro.rundir import RunDir
@@ -37,11 +37,12 @@ def run(cfg: DictConfig) -> int:
     device = choose_device(cfg.device)
     subject = open_subject(cfg, "benchmark-removal")
     target = parse_target(cfg.target, subject.classes)
-    unit = cfg.patch if cfg.unit == "patch" else 1
+    key = "patch" if cfg.unit_side is None else "unit_side"
+    unit = cfg[key] if cfg.unit == "patch" else 1
     if subject.task.image_size % unit:
         raise InputError(
-            f"unit=patch, patch={cfg.patch}: squares of {cfg.patch} pixels don't fill images of "
-            f"{subject.task.image_size}. Give a patch that divides {subject.task.image_size}."
+            f"unit=patch, {key}={unit}: squares of {unit} pixels don't fill images of {subject.task.image_size}. "
+            f"Give a {key} that divides {subject.task.image_size}."
         )
     imputations = [cfg.imputation] if isinstance(cfg.imputation, str) else list(dict.fromkeys(cfg.imputation))
     cfg.imputation = imputations  # a word and a list of that one word are the same run
@@ -91,11 +92,12 @@ def run(cfg: DictConfig) -> int:
     tables = tabulate(found, seeds, cfg.bootstrap, cfg.seed)
     top1 = [100 * float((one[0].prediction[0, 0, 0] == one[0].labels).mean()) for one in found]
     spread = f" (standard deviation over seeds {np.std(top1, ddof=1):.1f})" if len(seeds) > 1 else ""
+    at_a_time = f"a square of {unit}" if unit > 1 else "a pixel"
     conditions = (
         f"{subject.words}, "
         f"{len(images)} test images of {subject.data}, top-1 {np.mean(top1):.1f} %{spread}, "
         f"target: {target if isinstance(target, str) else subject.classes[target]}, "
-        f"removed pixels: {', '.join(imputations)}, a {cfg.unit} at a time, {settled}."
+        f"removed pixels: {', '.join(imputations)}, {at_a_time} at a time, {settled}."
     )
     for file, table in tables.files():
         rundir.write_text(file, table.to_csv(index=False, float_format="%.6g"))
@@ -106,7 +108,7 @@ def run(cfg: DictConfig) -> int:
         tables.summary,
         tables.differences,
         tables.shifts,
-        notes + precision_notes(found[0]),
+        notes + precision_notes(found) + unread_notes(found),
         tables.by_seed,
     )
     rundir.write_text("summary.md", page)

@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> int:
     if cfg.images is None:
         raise InputError("explain needs images=FILE, a folder of them, or images=[FILE,…].")
     cfg.images = [cfg.images] if isinstance(cfg.images, str) else list(cfg.images)
-    subject = open_subject(cfg, "explain")
+    subject = open_subject(cfg, "explain", split=None)
     target = parse_target(cfg.target, subject.classes, ("predicted",))
     files = image_files(cfg.images)
     name = cfg.name or f"{subject.run_name}-{Path(cfg.images[0]).resolve().stem}"

@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from fa_repro.checkpoint import Checkpoint
-from fa_repro.data import load_data, stratified
+from fa_repro.data import inputs_of, load_data, stratified
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model, fit_whitening
@@ -35,7 +35,8 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     for group in ("data", "model"):
         if cfg[group].name == "from_checkpoint":
             raise InputError(f"{group}=from_checkpoint: training starts from fresh weights. Give another {group}=.")
-    rundir = RunDir(cfg, "train", cfg.name or default_name(cfg), {"trainer": VERSION}, writes=world.leads)
+    inputs = {"trainer": VERSION} | inputs_of(cfg.data, "train", "test")
+    rundir = RunDir(cfg, "train", cfg.name or default_name(cfg), inputs, writes=world.leads)
     if rundir.finished:
         return rundir.report_finished()
     world.wait()  # all have looked before one begins to write

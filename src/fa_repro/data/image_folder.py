@@ -1,5 +1,6 @@
 """Any images on disk: ROOT/train/CLASS/* and ROOT/test/CLASS/* (or ROOT/val/)."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,16 @@ def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
         endings = ", ".join(IMG_EXTENSIONS)
         print(f"{folder}: {len(others)} files are no {endings} and not read, such as {others[0].name}", file=sys.stderr)
     return files, tuple(classes)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return 16 hex digits that stand for which files lie in a split's folder, by their names and sizes in bytes.
+
+    Times are left out, so that the same files unpacked again are the same.
+    """
+    inside = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    lines = sorted(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in inside)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def image_files(paths: Sequence[str]) -> list[Path]:

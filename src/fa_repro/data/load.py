@@ -72,12 +72,32 @@ def _shapes(config: Mapping[str, Any], split: str, seed: int, limit: int | None)
     return ImageSet(made["images"], made["labels"], torch.arange(n), shapes.CLASSES, made["masks"])
 
 
-def _image_folder(config: Mapping[str, Any], split: str, truth: bool) -> ImageSet:
+def inputs_of(config: Mapping[str, Any], *splits: str) -> dict[str, str]:
+    """Return fingerprints of the files that a data set's ``splits`` are read from, for `fa_repro.rundir.RunDir`.
+
+    None but of an image folder, in which images come and go under the same words.
+
+    Raises:
+        InputError: the folder isn't there.
+
+    """
+    if config["name"] != "image_folder":
+        return {}
+    root = _root_of(config)
+    return {f"{split} images": image_folder.fingerprint(image_folder.split_folder(root, split)) for split in splits}
+
+
+def _root_of(config: Mapping[str, Any]) -> Path:
     if config["root"] is None:
         raise InputError("data=image_folder needs data.root=DIR, a folder with train/ and test/ or val/.")
     root = Path(config["root"])
     if not root.is_dir():
         raise InputError(f"data.root={root}: no such folder.")
+    return root
+
+
+def _image_folder(config: Mapping[str, Any], split: str, truth: bool) -> ImageSet:
+    root = _root_of(config)
     folder = image_folder.split_folder(root, split)
     files, classes = image_folder.listing(folder)
     if split == "test" and (root / "train").is_dir():

@@ -4,10 +4,12 @@ They take images in [0,1], as every model here does. torchvision's get ImageNet'
 module has to normalise by itself.
 """
 
+import contextlib
 import importlib
+import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
+from fa_repro.device import arithmetic
 from fa_repro.errors import InputError, did_you_mean, first_line
 from fa_repro.models.normalization import Normalize
 from fa_repro.saved import read_saved
@@ -22,6 +25,7 @@ from fa_repro.saved import read_saved
 # Of ImageNet's training set: what torchvision's weights were trained with (its docs, "Models and pre-trained weights").
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+BATCH_TOLERANCE = 1e-3  # of the largest logit: two images may round differently from one, never as much
 _NESTS = ("state_dict", "model")  # keys under which training scripts put the weights
 
 
@@ -93,29 +97,44 @@ def _torchvision(name: str, n_classes: int) -> nn.Module:
     return TorchvisionNet(name, n_classes)
 
 
-def _module(word: str) -> tuple[Any, str]:
-    """Return the module and the function's name; the working directory is searched too."""
-    place, colon, function = word.partition(":")
-    if not (place and colon and function):
-        raise InputError(f"model.factory={word}: must be package.module:function.")
+@contextlib.contextmanager
+def _working_directory_searched() -> Iterator[None]:
+    """Have imports search the working directory too, first of all."""
     here = os.getcwd()
     sys.path.insert(0, here)
     try:
-        return importlib.import_module(place), function
-    except Exception as error:  # whatever the user's own module raises
-        raise InputError(f"model.factory={word}: {place} can't be imported ({first_line(error)}).") from None
+        yield
     finally:
         sys.path.remove(here)
+
+
+def _function(word: str) -> Any:
+    """Return what ``package.module:function`` names."""
+    place, colon, function = word.partition(":")
+    if not (place and colon and function):
+        raise InputError(f"model.factory={word}: must be package.module:function.")
+    try:
+        with _working_directory_searched():
+            module = importlib.import_module(place)
+    except Exception as error:  # whatever the user's own module raises
+        raise InputError(f"model.factory={word}: {place} can't be imported ({first_line(error)}).") from None
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise InputError(f"model.factory={word}: {place} has no function {function}.")
+    return found
 
 
 def factory_file(word: str) -> Path | None:
     """Return the file that the function of ``package.module:function`` is written in; None if it is in none.
 
     Raises:
-        InputError: the module can't be imported.
+        InputError: the module can't be imported, or there is no such function.
 
     """
-    file = getattr(_module(word)[0], "__file__", None)
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(_function(word)))
+    except TypeError:  # an instance with __call__, or a function of C
+        return None
     return Path(file) if file else None
 
 
@@ -126,12 +145,10 @@ def call_factory(word: str) -> nn.Module:
         InputError: there is no such function, it fails, or it returns no ``torch.nn.Module``.
 
     """
-    module, function = _module(word)
-    factory = getattr(module, function, None)
-    if not callable(factory):
-        raise InputError(f"model.factory={word}: {module.__name__} has no function {function}.")
+    factory = _function(word)
     try:
-        made = factory()
+        with _working_directory_searched():  # it may import more
+            made = factory()
     except Exception as error:  # whatever the user's own function raises
         raise InputError(f"model.factory={word}: the function failed ({first_line(error)}).") from None
     if not isinstance(made, nn.Module):
@@ -161,6 +178,28 @@ def _shortened(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     first = lines[1] if len(lines) > 1 else lines[0]
     return first if len(first) <= 160 else first[:157] + "..."
+
+
+def check_batch(model: nn.Module, images: Tensor, name: str) -> None:
+    """Refuse a network whose logits of an image depend on the others in its batch.
+
+    Args:
+        model: in eval mode, on the images' device.
+        images: (N,C,H,W) in [0,1]; of one alone nothing can be said.
+        name: of the model.
+
+    Raises:
+        InputError: an image's logits among others are not those of it alone.
+
+    """
+    with torch.inference_mode(), arithmetic(images.device, torch.float32):
+        together, alone = model(images), torch.cat([model(image[None]) for image in images])
+    off = (together - alone).abs().amax()
+    if off > BATCH_TOLERANCE * alone.abs().amax().clamp_min(1):
+        raise InputError(
+            f"model {name} gives an image other logits in a batch than alone (off by {off:.1e}), so no reading would "
+            f"mean anything. A batch norm without running statistics does that, or one in training mode."
+        )
 
 
 def probe(model: nn.Module, images: Tensor, n_classes: int, name: str) -> None:

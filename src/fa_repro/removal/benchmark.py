@@ -217,6 +217,8 @@ class _Batch:
 
         """
         by, (batch, context, targets, imputes, ends) = self._protocol, self._shared()
+        if batch.is_cuda:
+            torch.cuda.synchronize(batch.device)  # what was asked of the device before is not this method's time
         began = time.perf_counter()
         explained = by.reads.in_fp32() if method in PATCHWISE else by.model
         maps = METHODS[method](explained, batch, targets, context)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from fa_repro.noise import noise_field
 
 NOISE = 0.01  # standard deviation, for images in [0,1]; that of the paper
-TOLERANCE = 2e-5  # of the error at any pixel, as a share of the range of the image's known values
+TOLERANCE = 1e-5  # of the error at any pixel, as a share of the range of the image's known values
 MAX_ITERATIONS = 100
 DAMPING = 0.8  # of the Jacobi smoother; usual for a nine-point stencil
 COARSEST = 16  # pixels of a grid that is solved directly
@@ -55,13 +55,13 @@ def noisy_linear(
     """Impute the removed pixels of a batch.
 
     Args:
-        images: (N,C,H,W), float.
+        images: (N,C,H,W), float; those of half precision are solved for in float32.
         mask: (N,H,W) bool, True where a pixel is removed.
         noise: standard deviation of what is added to removed pixels; 0 for none. Values are not clipped.
         seed: of the noise.
         rows: (N,) positions of the images among ``pool_size``: an image's noise does not depend on its batch, nor on
             its mask. None: 0 ... N-1.
-        pool_size: how many images there are in all; None: N.
+        pool_size: how many images there are in all; None: N. Rows need it.
         colour: (C,), for an image of which every pixel is removed: no neighbour is left, and the system singular.
             None: the image's own mean colour.
 
@@ -70,10 +70,13 @@ def noisy_linear(
 
     Raises:
         RuntimeError: the solution did not converge, as with values that are no numbers.
+        ValueError: rows without a pool size.
 
     """
+    if rows is not None and pool_size is None:
+        raise ValueError("rows need pool_size, the number of images that they are positions among")
     filled = fill_linearly(images, mask, colour)
-    if noise == 0:
+    if noise == 0 or not len(images):
         return filled
     rows = torch.arange(len(images)) if rows is None else rows
     field = noise_field(images, rows, pool_size or len(images), seed)
@@ -88,10 +91,12 @@ def with_noise(filled: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
 @torch.no_grad()
 def fill_linearly(images: Tensor, mask: Tensor, colour: Tensor | None = None) -> Tensor:
     """Solve for the removed pixels, without noise; arguments as of `noisy_linear`."""
-    per_image = images[0].numel() if len(images) else 1
-    at_once = max(1, CHUNK.get(images.device.type, CHUNK["cpu"]) // per_image)
-    parts = [_fill(x, m, colour) for x, m in zip(images.split(at_once), mask.split(at_once), strict=True)]
-    return torch.cat(parts)
+    if not len(images):
+        return images.clone()
+    at_once = max(1, CHUNK.get(images.device.type, CHUNK["cpu"]) // images[0].numel())
+    values = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
+    parts = [_fill(x, m, colour) for x, m in zip(values.split(at_once), mask.split(at_once), strict=True)]
+    return torch.cat(parts).to(images.dtype)
 
 
 def _fill(images: Tensor, mask: Tensor, colour: Tensor | None) -> Tensor:

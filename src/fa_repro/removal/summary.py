@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
+from fa_repro.attribution import reference_of
 from fa_repro.removal.measured import Measured
 from fa_repro.removal.tables import of_imputation
 from fa_repro.removal.warnings import warnings
@@ -12,15 +14,42 @@ from fa_repro.tables import cell, markdown_table
 FEW_SEEDS = 5  # below it, resampled seeds say little of the spread of all
 
 
-def precision_notes(measured: Sequence[Measured]) -> list[str]:
-    """Return what reading in bf16 did to the target's probability, a line for each imputation; none in fp32."""
+def precision_notes(found: Sequence[Sequence[Measured]]) -> list[str]:
+    """Return what reading in bf16 did to the target's probability, a line for each imputation; none in fp32.
+
+    Args:
+        found: by training and imputation; of several trainings the line is of the one that is off most.
+
+    """
+    worst = [
+        max(
+            (one for one in of_trainings if one.error),
+            key=lambda one: one.error.largest if one.error else 0,
+            default=None,
+        )
+        for of_trainings in zip(*found, strict=True)
+    ]
     return [
         f"Read in bf16: with removed pixels {one.imputation}, the target's probability is off from fp32's by "
         f"{one.error.largest:.1e} at most and {one.error.mean:.1e} on average, over {one.error.n} readings of one "
         f"batch (`{one.methods[0]}`, every order and fraction)."
-        for one in measured
-        if one.error is not None
+        for one in worst
+        if one is not None and one.error is not None
     ]
+
+
+def unread_notes(found: Sequence[Sequence[Measured]]) -> list[str]:
+    """Return a line for each imputation under which readings are no finite numbers, by training and imputation."""
+    notes = []
+    for of_trainings in zip(*found, strict=True):
+        broken = sum(int((~np.isfinite(one.probability)).any((0, 1, 2)).sum()) for one in of_trainings)
+        images = sum(len(one.labels) for one in of_trainings)
+        if broken:
+            notes.append(
+                f"With removed pixels {of_trainings[0].imputation}, the network gives no finite probability for some "
+                f"reading of {broken} of {images} images: what they enter is not known (–)."
+            )
+    return notes
 
 
 def _difference_part(differences: pd.DataFrame) -> list[str]:
@@ -42,13 +71,16 @@ def _difference_part(differences: pd.DataFrame) -> list[str]:
 
 
 def _method_part(summary: pd.DataFrame) -> list[str]:
-    header = ["method", "order", "area, probability", "area, kept", "flip, median [%]", "flip, mean [%]"]
-    header += ["degenerate", "seconds"]
+    reference = reference_of(list(dict.fromkeys(summary.method)))
+    header = ["method", "order", "area, probability", f"minus `{reference}`", "share of images won", "area, kept"]
+    header += ["flip, median [%]", "flip, mean [%]", "degenerate", "seconds"]
     rows = [
         [
             f"`{line.method}`",
             str(line.order),
             cell(line, "auc_probability", 3),
+            "–" if line.method == reference else cell(line, "auc_minus_reference", 3),
+            "–" if line.method == reference else cell(line, "auc_won", 2),
             cell(line, "auc_kept", 3),
             cell(line, "flip_percent_median", 0),
             cell(line, "flip_percent_mean", 1),
@@ -93,11 +125,18 @@ def _shift_part(shifts: pd.DataFrame) -> list[str]:
         ]
         for _, line in points.iterrows()
     ]
-    return [
-        "### What removal alone costs",
+    words = (
         "Removal in `random` order knows nothing of the image and costs accuracy all the same: some of what it hides "
         "was needed, and images with holes are not what the network was trained on. Every curve falls for the second "
-        "reason, too: judge a method against `random` at the same fraction, not against the intact image.",
+        "reason, too: judge a method against `random` at the same fraction, not against the intact image."
+    )
+    if not (shifts.lost_low > 0).any():
+        words = (
+            "Removal in `random` order costs this network no accuracy beyond the interval, at any of these fractions."
+        )
+    return [
+        "### What removal alone costs",
+        words,
         markdown_table(["removed at random [%]", "top-1 [%]", "lost [points]"], rows),
     ]
 

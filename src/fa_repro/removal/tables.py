@@ -15,7 +15,7 @@ from fa_repro.tables import columns
 # The figures whose spread over seeds is told.
 _SPREAD = (
     "target_probability", "kept", "accuracy", "auc_probability", "auc_kept", "flip_percent_median", "flip_percent_mean",
-    "lerf_minus_morf", "minus_reference", "won", "share_of_occlusion",
+    "auc_minus_reference", "auc_won", "lerf_minus_morf", "minus_reference", "won", "share_of_occlusion",
 )  # fmt: skip
 SHIFT_FRACTIONS = (0.1, 0.3, 0.5, 0.7, 0.9)  # at which removal at random is judged, or the nearest measured
 
@@ -40,17 +40,25 @@ def curves_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
 
 
 def summary_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame:
-    """Return one line for each method and order: areas, percent until the flip, degenerate maps, seconds."""
+    """Return one line for each method and order: areas, percent until the flip, degenerate maps, seconds.
+
+    ``auc_minus_reference`` is the paired difference of ``auc_probability`` from the reference's (`reference_of`) in the
+    same order, ``auc_won`` the share of images on which it is the better one: the smaller under MoRF, the larger under
+    LeRF; equal is half won.
+    """
     lines = []
+    reference = measured.methods.index(reference_of(measured.methods))
+    areas = area(np.moveaxis(measured.probability, 2, 0), measured.fractions)  # (M,O,N)
     for m, method in enumerate(measured.methods):
         for o, order in enumerate(measured.orders):
             flips = percent_until_flip(measured.kept[m, o], measured.fractions)
+            ahead = paired(areas[m, o], areas[reference, o])
+            better = ahead if order == "lerf" else -ahead
             lines.append(
                 {"method": method, "order": order, "imputation": measured.imputation, "n": measured.n}
-                | columns(
-                    "auc_probability",
-                    bootstrap.interval(area(measured.probability[m, o], measured.fractions)),
-                )
+                | columns("auc_probability", bootstrap.interval(areas[m, o]))
+                | columns("auc_minus_reference", bootstrap.interval(ahead))
+                | columns("auc_won", bootstrap.interval(won(better)) if m != reference else UNKNOWN)
                 | columns(
                     "auc_kept",
                     bootstrap.interval(area(measured.kept[m, o].astype(float), measured.fractions)),
@@ -103,8 +111,8 @@ def shift_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame | None
     """Return what removal costs that knows nothing of the image: accuracy under the `random` control.
 
     Columns: ``fraction`` gone, ``accuracy`` (over both orders, of which one is as random as the other), ``lost``
-    (paired difference from the intact images), each with its interval. None without the control, or if nothing is lost
-    beyond the interval at any fraction.
+    (paired difference from the intact images), each with its interval. None without the control, or if no fraction lies
+    between the end points.
     """
     if "random" not in measured.methods:
         return None
@@ -119,8 +127,7 @@ def shift_table(measured: Measured, bootstrap: Bootstrap) -> pd.DataFrame | None
         | columns("lost", bootstrap.interval(correct[0] - correct[f]))
         for f in dict.fromkeys([0, *nearest])
     ]
-    table = pd.DataFrame(lines)
-    return table if (table.lost_low > 0).any() else None
+    return pd.DataFrame(lines)
 
 
 class Tables(NamedTuple):

@@ -12,8 +12,10 @@ _COLUMNS = {
     "LeRF area": ("lerf", "auc_probability", True),
     "MoRF area of images kept": ("morf", "auc_kept", False),
     "LeRF area of images kept": ("lerf", "auc_kept", True),
-    "MoRF flip": ("morf", "flip_percent_mean", False),
-    "LeRF flip": ("lerf", "flip_percent_mean", True),
+    "MoRF flip, mean": ("morf", "flip_percent_mean", False),
+    "LeRF flip, mean": ("lerf", "flip_percent_mean", True),
+    "MoRF flip, median": ("morf", "flip_percent_median", False),
+    "LeRF flip, median": ("lerf", "flip_percent_median", True),
 }
 
 
@@ -21,7 +23,7 @@ def warnings(summary: pd.DataFrame, differences: pd.DataFrame | None) -> list[st
     """Return what a reader must know before ranking methods by these tables."""
     found = [*_ahead_in_morf(summary)]
     if differences is not None:
-        found += _not_beaten(differences)
+        found += [*_not_beaten(differences), *_won_by_controls(differences)]
     return [*found, *_ahead_elsewhere(summary), *_degenerate(summary)]
 
 
@@ -54,6 +56,15 @@ def _not_beaten(differences: pd.DataFrame) -> Iterator[str]:
             yield (
                 f"The control `{control}` is not beaten in LeRF - MoRF, beyond the interval of the paired difference, "
                 f"by {', '.join(unbeaten)}."
+            )
+
+
+def _won_by_controls(differences: pd.DataFrame) -> Iterator[str]:
+    for _, line in differences.iterrows():
+        if line.method in CONTROLS and line.won > 0.5:
+            yield (
+                f"The control `{line.method}` has a larger LeRF - MoRF area than `{line.reference}` on "
+                f"{100 * line.won:.0f} % of the images."
             )
 
 
