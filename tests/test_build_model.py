@@ -52,6 +52,13 @@ def test_last_feature_layer_gives_the_last_features(config, layer):
     assert torch.equal(model.features(images), caught[0])
 
 
+@pytest.mark.parametrize("config", [UNSHUFFLED, RESNET, RESNET18])
+def test_a_name_of_the_users_own_begins_with_its_kind(config):
+    own = build_model(config | {"name": f"{config['name']}_mine"}, task(3, 3, 8))
+    assert type(own) is type(build_model(config, task(3, 3, 8)))
+    assert "no such model" in refusal(lambda: build_model(config | {"name": f"{config['name']}x"}, task(3, 3, 8)))
+
+
 @pytest.mark.parametrize("config", [UNSHUFFLED, UNSHUFFLED | {"head": "linear"}, RESNET, RESNET18])
 def test_state_survives_a_weights_only_file(config):
     torch.manual_seed(1)

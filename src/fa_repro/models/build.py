@@ -12,6 +12,8 @@ from fa_repro.models.resnet18 import ResNet18
 from fa_repro.models.resnet_small import ResNetSmall
 from fa_repro.models.resnet_whitened import ResNetWhitened
 
+KINDS = ("fa_cnn", "resnet_small", "resnet_whitened", "resnet18")  # a model's name is one of them, or KIND_WORD
+
 
 class Task(NamedTuple):
     """What a model has to fit: its input and its classes."""
@@ -34,9 +36,10 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
         raise InputError(f"the data set has {task.n_classes} class; a classifier needs 2 or more.")
     name = config["name"]
     refuse_external(config)
-    if name.startswith("fa_cnn"):
+    kind = next((known for known in KINDS if name == known or name.startswith(f"{known}_")), None)
+    if kind == "fa_cnn":
         model = _feature_align(config, task)
-    elif name == "resnet_small":
+    elif kind == "resnet_small":
         if len(config["widths"]) != len(config["blocks"]):
             raise InputError("model.widths and model.blocks must have one entry for each stage, the same number.")
         model = ResNetSmall(
@@ -47,15 +50,16 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
             mean=task.mean,
             std=task.std,
         )
-    elif name == "resnet_whitened":
+    elif kind == "resnet_whitened":
         model = ResNetWhitened(
             n_classes=task.n_classes, in_channels=task.in_channels, widths=config["widths"], depth=config["depth"]
         )
-    elif name == "resnet18":
+    elif kind == "resnet18":
         model = ResNet18(**task._asdict())
     else:
         raise InputError(
-            f"model.name={name}: no such model. Choose with model=NAME (fa-repro train --help lists them)."
+            f"model.name={name}: no such model. Choose with model=NAME (fa-repro train --help lists them); your own "
+            f"begins with one of {', '.join(KINDS)} and an underscore."
         )
     if task.image_size % model.down_sampling:  # type: ignore[operator]
         raise InputError(

@@ -18,12 +18,12 @@ from fa_repro.errors import first_line
 from fa_repro.models import FeatureAlignCNN
 from fa_repro.speed.timing import Comparison, Contender
 
-PREDICTION = "prediction"
+PREDICTION, CAPTUM = "prediction", "captum LayerGradCam"
 COMPARISONS = (
     Comparison("cost of prediction + feature_map", PREDICTION, "prediction + feature_map", "<=", 1.05),
     Comparison("cost of prediction + depth_map", PREDICTION, "prediction + depth_map", "<=", 1.15),
     Comparison("cost of grad_cam", PREDICTION, "grad_cam"),
-    Comparison("cost of captum's LayerGradCam", PREDICTION, "captum LayerGradCam"),
+    Comparison("cost of captum's LayerGradCam", PREDICTION, CAPTUM),
     Comparison("cost of pytorch-grad-cam's GradCAM", PREDICTION, "pytorch-grad-cam GradCAM"),
     Comparison("occlusion, of captum's on the same patches", "occlusion", "captum Occlusion", ">=", 1.5),
     Comparison("permutation, of captum's on the same patches", "permutation", "captum FeaturePermutation", ">=", 1.5),
@@ -78,6 +78,11 @@ def explanation_contenders(
         works, failed = _other_grad_cams(model, explained_layer(model, context.layer), images[:1], targets[:1])
         contenders += [every(name, work) for name, work in works.items()]
         notes += failed
+        if CAPTUM in works:
+            notes.append(
+                f"{CAPTUM} asks for the images' gradient, so it holds the graph of the whole forward pass in memory; "
+                f"prediction + feature_map holds none."
+            )
     contenders += [
         some("occlusion", lambda part, chosen: occlusion(model, part, chosen, context)),
         some("permutation", lambda part, chosen: permutation(model, part, chosen, context)),
@@ -109,7 +114,7 @@ def _other_grad_cams(
     works: dict[str, Work] = {}
     notes = []
     makers = {
-        "captum LayerGradCam": ("captum", _captum_grad_cam),
+        CAPTUM: ("captum", _captum_grad_cam),
         "pytorch-grad-cam GradCAM": ("pytorch_grad_cam", _pytorch_grad_cam),
     }
     for name, (package, make) in makers.items():
