@@ -35,7 +35,7 @@ case $profile in
     images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
   search)
     cifar10
-    for grid in ablations resnets resolution depth width maps alpha; do
+    for grid in ablations resnets twins resolution depth width maps alpha; do
       "$fa_repro" train -m "${data[@]}" "experiment=search/$grid" results=results/search/cifar10
     done
     exec "$fa_repro" report ;;

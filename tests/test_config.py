@@ -147,6 +147,8 @@ def test_flip_follows_the_data_set(data, mirrors):
     [
         ("fa_cnn_undamped", "skip", "undamped"),
         ("fa_cnn_plain", "skip", "none"),
+        ("fa_cnn_unordered", "skip", "none"),
+        ("fa_cnn_unordered", "head", "linear"),
         ("fa_cnn_linear_head", "head", "linear"),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from fa_repro.reporting.claims import identity_errors
-from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, RESNETS, Group, Run
+from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, RESNETS, UNORDERED, Group, Run
 from fa_repro.reporting.front import front, own_map
 
 
@@ -56,7 +56,7 @@ def _true(found: Sequence[Group]) -> str:
 
 def _is_own(name: str) -> bool:
     """Say whether a network is an FA-CNN with the head that the identity is about."""
-    return name.startswith("fa_cnn") and name != LINEAR_HEAD
+    return name.startswith("fa_cnn") and name not in (LINEAR_HEAD, UNORDERED)
 
 
 def _cost(found: Sequence[Group]) -> list[str]:

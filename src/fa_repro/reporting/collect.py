@@ -14,14 +14,17 @@ from yaml import YAMLError
 
 from fa_repro.errors import InputError
 
-UNDAMPED, PLAIN, LINEAR_HEAD = ABLATIONS = ("fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head")
+UNDAMPED, PLAIN, LINEAR_HEAD = "fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear_head"
+ALONE = (UNDAMPED, PLAIN, LINEAR_HEAD)  # without one order-preserving layer
+UNORDERED = "fa_cnn_unordered"  # without any
+ABLATIONS = (*ALONE, UNORDERED)
 FA_CNNS = ("fa_cnn_fine", "fa_cnn", "fa_cnn_local")  # what the claims are judged on: the first of them that was run
 RESNETS = ("resnet_whitened", "resnet_small")  # what FA-CNN is held against: the first of them that was run
 MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ABLATIONS, *RESNETS)  # in the order of the tables
 # The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.
 PROFILES = {
-    "shapes": ("fa_cnn", *ABLATIONS, "resnet_whitened"),
-    "cifar10": ("fa_cnn", "fa_cnn_fine", *ABLATIONS, *RESNETS),
+    "shapes": ("fa_cnn", *ALONE, "resnet_whitened"),
+    "cifar10": ("fa_cnn", "fa_cnn_fine", *ALONE, *RESNETS),
     "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *RESNETS),
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
 }
@@ -165,7 +168,7 @@ class Group:
         """Yield SUBCOMMAND/NAME of every run of a profile that is not there."""
         networks = PROFILES.get(self.name, ())
         wanted = [f"{c}/{name}" for name in networks for c in ("train", "verify-gradcam", "benchmark-removal")]
-        if set(ABLATIONS) <= set(networks):  # a group of the ablations holds the other checks, too
+        if set(ALONE) <= set(networks):  # a group of the ablations holds the other checks, too
             own = next(name for name in FA_CNNS if name in networks)
             wanted.append(f"verify-gradcam/{own}{CONTROL}")
             wanted += [f"{c}/{n}" for n in (own, RESNETS[0]) for c in ("benchmark-localization", "benchmark-sanity")]
