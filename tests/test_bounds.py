@@ -74,6 +74,7 @@ EDGES = [
     ("images", ["a.png", "folder"], []),
     ("images", "a.png", {"a.png": 1}),
     ("image_size", 4, 3),
+    ("split", "val", "train"),
     ("unit_side", 1, 0),
     ("methods", ["random"], ["gradcam"]),
     ("methods", ["grad_cam", "center"], []),

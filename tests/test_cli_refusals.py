@@ -53,6 +53,8 @@ def test_a_word_like_nothing_known_gets_no_hint(cli, workplace):
         (("--overwrite",), "overwrite=VALUE"),
         (("seed",), "'seed' is no key=value"),
         (("--cfg",), "--cfg needs a value"),
+        (("-m", "seed=0,1", "--cfg", "job"), "--cfg shows the config of one job"),
+        (("--multirun", "seed=0,1", "-c=job"), "--cfg shows the config of one job"),
         (("--config-dir",), "--config-dir needs a value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -162,6 +162,27 @@ def test_networks_of_several_groups_share_the_readmes_tables(whole):
     assert "trained as" not in report(groups(whole), whole)
 
 
+def test_runs_under_their_default_names_are_their_networks(whole, tmp_path):
+    expected = verdicts(whole)
+    for path in list((whole / "shapes").glob("*/*")):
+        path.rename(path.with_name(f"cifar10-{path.name}-seed0"))
+    make_run(whole / "shapes", "train", "cifar10-fa_cnn-seed1", metrics=metrics(0.94))
+    assert verdicts(whole) == expected
+    (group,) = groups(whole)
+    assert group.top1("fa_cnn") == pytest.approx(0.92) and len(group.networks["resnet_small"]) == 1
+    make_run(
+        whole / "shapes", "train", "shapes-fa_cnn-seed0", metrics=metrics(0.1)
+    )  # of two data sets: their own names
+    assert set(groups(whole)[0].networks) >= {"cifar10-fa_cnn", "shapes-fa_cnn"}
+
+
+def test_what_wants_a_gpu_is_said_not_to_have_run(whole):
+    page = report(groups(whole), whole)
+    assert "Not run: `experiment=cifar10_gpu`, `experiment=fashion_mnist_gpu`, `experiment=imagenette_gpu`." in page
+    make_run(whole / "cifar10-gpu", "train", "fa_cnn_large", metrics=metrics(0.9))
+    assert "Not run: `experiment=fashion_mnist_gpu`, " in report(groups(whole), whole)
+
+
 def test_a_table_beside_the_runs_is_no_run(whole):
     """Such as the comparison with other libraries, results/peers/provenance.json."""
     (whole / "peers").mkdir()

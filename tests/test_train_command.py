@@ -202,6 +202,48 @@ def test_a_stopped_run_goes_on_bit_for_bit(cli, tiny, workplace, monkeypatch, wo
     assert told[0]["seconds"] == pytest.approx(history(stopped).seconds.sum(), abs=0.06)
 
 
+def test_what_was_held_out_can_be_benchmarked(cli, tiny, trained, workplace):
+    words = ["benchmark-removal", f"checkpoint={trained / 'checkpoint.pt'}", "split=val", "n_images=1000"]
+    words += ["methods=[random]", "fractions=[0,1]", "bootstrap=100"]
+    answer = cli(*words)
+    assert answer.code == 0, answer.err
+    path = next((workplace / "results/benchmark-removal").iterdir())
+    # The same images, if their accuracy is what training told of them.
+    val_top1 = json.loads((trained / "metrics.json").read_text())["val_top1"]
+    told = json.loads((path / "metrics.json").read_text())
+    assert told["top1"] == [pytest.approx(100 * val_top1, abs=1e-4)] and " val images of shapes" in told["conditions"]
+    rows = pd.read_csv(path / "per_image.csv.gz").image.unique()
+    config = load_checkpoint(trained / "checkpoint.pt")
+    labels = load_data(config.data, "train").labels
+    share = config.trainer["val_fraction"]
+    assert rows.tolist() == stratified(labels, round(share * len(labels)), config.seed).tolist()
+    for more, said in (
+        (["data=mnist", "data.root=."], "read as data=shapes"),
+        (["data.seed=1"], "not the training images of the checkpoint"),
+    ):
+        assert said in one_line(cli(*words, *more, "name=other"))
+    model = ["data=shapes", "model=fa_cnn", "split=val"]
+    assert "Give checkpoint=PATH" in one_line(cli("benchmark-removal", *model, "name=other"))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_began_otherwise_does_not_go_on(cli, tiny, workplace, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_in_epoch(patch, 2)
+        assert cli("train", *tiny, "name=stopped").code == 130
+    resume = workplace / "results/train/stopped/.resume.pt"
+    state = torch.load(resume, weights_only=True)
+    assert state["made"] == {"device": "cpu", "precision": "fp32", "processes": 1}
+    for key, value in (("device", "cuda"), ("precision", "bf16"), ("processes", 2)):
+        torch.save(state | {"made": state["made"] | {key: value}}, resume)
+        refusal = one_line(cli("train", *tiny, "name=stopped"))
+        assert f"{key} {value} there, {state['made'][key]} here" in refusal and "overwrite=true" in refusal
+    torch.save({key: value for key, value in state.items() if key != "made"}, resume)
+    assert "can't be gone on from (KeyError)" in one_line(cli("train", *tiny, "name=stopped"))
+    torch.save(state, resume)
+    assert cli("train", *tiny, "name=stopped").code == 0
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_stopped_in_its_first_epoch_starts_anew(cli, tiny, trained, workplace, monkeypatch):
     with monkeypatch.context() as patch:

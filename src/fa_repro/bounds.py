@@ -112,6 +112,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "rounds": _at_least(1),
     "workers": _at_least(0),
     "upsampling": _one_of("bilinear", "nearest"),
+    "split": _one_of("test", "val"),
     "unit": _one_of("pixel", "patch"),
     "unit_side": _at_least(1),
     "patch": _at_least(1),

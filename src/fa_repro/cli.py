@@ -93,6 +93,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"fa-repro {__version__}")
         return 0
     flags, overrides = _sort(rest)
+    if {"-m", "--multirun"} & set(flags) and {flag.partition("=")[0] for flag in flags} & {"-c", "--cfg"}:
+        raise InputError("--cfg shows the config of one job: leave -m and the lists of values out.")
     return _run(command, flags, overrides)
 
 

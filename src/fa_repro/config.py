@@ -190,6 +190,7 @@ class RemovalConfig(ClassifierConfig):
     """``configs/benchmark_removal.yaml``."""
 
     checkpoint: Any = None  # a path or a list of paths
+    split: str = MISSING
     orders: list[str] = MISSING
     imputation: Any = MISSING  # a word or a list of words
     fractions: list[float] = MISSING

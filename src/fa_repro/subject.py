@@ -11,7 +11,7 @@ from torch import nn
 from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
 from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
-from fa_repro.data import ImageSet, boxes, inputs_of, load_data
+from fa_repro.data import ImageSet, boxes, held_out, inputs_of, load_data
 from fa_repro.errors import InputError
 from fa_repro.files import digest
 from fa_repro.models import Task, build_model
@@ -71,7 +71,8 @@ def open_subject(
     Args:
         cfg: with checkpoint, data, model, name and seed.
         command: the subcommand, as typed.
-        split: whose images are meant, ``train`` or ``test``; None: a checkpoint's are not wanted.
+        split: whose images are meant, ``train``, ``test`` or ``val``, the training images that a checkpoint's training
+            held out; None: a checkpoint's are not wanted.
         truth: whether an image folder's boxes are wanted, on which the result then depends.
         own: whether it must be a network of ours.
 
@@ -144,7 +145,29 @@ def _check_seeds(paths: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Non
 
 def _data_inputs(data: dict[str, Any], split: str | None, truth: bool) -> dict[str, str]:
     table = boxes.table_of(data) if truth else None
-    return ({} if split is None else inputs_of(data, split)) | ({} if table is None else {"boxes": digest(table)})
+    files = "train" if split == "val" else split
+    return ({} if files is None else inputs_of(data, files)) | ({} if table is None else {"boxes": digest(table)})
+
+
+def _share_held_out(checkpoints: Sequence[Checkpoint], data: dict[str, Any]) -> float:
+    """Return which share of its training images a checkpoint's training held out.
+
+    Raises:
+        InputError: none, other images for every network, or ``data`` is another set than the training's.
+
+    """
+    if len(checkpoints) > 1:
+        raise InputError("split=val: every seed held out images of its own. Give one checkpoint, or split=test.")
+    (checkpoint,) = checkpoints
+    share = checkpoint.trainer.get("val_fraction", 0)
+    if not share:
+        raise InputError("split=val: the training held no images out (trainer.val_fraction=0). Give split=test.")
+    if data["name"] != checkpoint.data["name"]:
+        raise InputError(
+            f"split=val: the checkpoint's images were read as data={checkpoint.data['name']}, and which were held out "
+            f"hangs on their order. Give data={checkpoint.data['name']}, or split=test."
+        )
+    return share
 
 
 def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str | None, truth: bool) -> Subject:
@@ -158,10 +181,16 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str | None,
     data = merge_data(checkpoint, config["data"])
     name = checkpoint.model["name"]
 
+    validated = _share_held_out(checkpoints, data) if split == "val" else None
+
     def load() -> ImageSet:
-        images = load_data(data, split or "test", truth)
+        images = load_data(data, split or "test" if validated is None else "train", truth)
         check_images(checkpoint, images)
-        return images
+        if validated is None:
+            return images
+        if list(images.statistics()[0]) != list(checkpoint.task["mean"]):
+            raise InputError("split=val: these are not the training images of the checkpoint. Give split=test.")
+        return images.select(held_out(images.labels, validated, checkpoint.seed))
 
     share = checkpoint.trainer["augment"]["removal"]
     augmented = f"{100 * share:.0f} % of the training images with removal" if share else "no removal"
@@ -184,6 +213,8 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str | None,
 
 
 def _from_model(cfg: DictConfig, config: dict[Any, Any], split: str | None, truth: bool) -> Subject:
+    if split == "val":
+        raise InputError("split=val is what a checkpoint's training held out. Give checkpoint=PATH, or split=test.")
     split = split or "test"
     model, images = config["model"], load_data(config["data"], split, truth)
     # Of these images: the set that another's classifier was trained on is not at hand.

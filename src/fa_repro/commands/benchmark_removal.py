@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> int:
     """
     check_captum(cfg.methods)
     device = choose_device(cfg.device)
-    subject = open_subject(cfg, "benchmark-removal")
+    subject = open_subject(cfg, "benchmark-removal", split=cfg.split)
     target = parse_target(cfg.target, subject.classes)
     key = "patch" if cfg.unit_side is None else "unit_side"
     unit = cfg[key] if cfg.unit == "patch" else 1
@@ -95,7 +95,7 @@ def run(cfg: DictConfig) -> int:
     at_a_time = f"a square of {unit}" if unit > 1 else "a pixel"
     conditions = (
         f"{subject.words}, "
-        f"{len(images)} test images of {subject.data}, top-1 {np.mean(top1):.1f} %{spread}, "
+        f"{len(images)} {cfg.split} images of {subject.data}, top-1 {np.mean(top1):.1f} %{spread}, "
         f"target: {target if isinstance(target, str) else subject.classes[target]}, "
         f"removed pixels: {', '.join(imputations)}, {at_a_time} at a time, {settled}."
     )

@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from fa_repro.checkpoint import Checkpoint
-from fa_repro.data import inputs_of, load_data, stratified
+from fa_repro.data import held_out, inputs_of, load_data
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model, fit_whitening
@@ -16,6 +16,7 @@ from fa_repro.rundir import RunDir, default_name
 from fa_repro.training import HISTORY, VERSION, Trainer, World, count_macs, evaluate, joined
 from fa_repro.training.figures import curves_figure
 
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 RESUME = ".resume.pt"  # weights and optimiser after the last whole epoch; removed when the run is done
 
 
@@ -52,10 +53,9 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     model = build_model(config["model"], task).to(device)
     macs = count_macs(model.eval(), torch.zeros(1, task.in_channels, task.image_size, task.image_size, device=device))
     train, val = whole.to(device), None
-    held_out = round(recipe["val_fraction"] * len(whole))
-    if held_out:
-        chosen = torch.zeros(len(whole), dtype=torch.bool)
-        chosen[stratified(whole.labels, held_out, cfg.seed)] = True
+    chosen = torch.zeros(len(whole), dtype=torch.bool)
+    chosen[held_out(whole.labels, recipe["val_fraction"], cfg.seed)] = True
+    if chosen.any():
         train, val = whole.select(~chosen).to(device), whole.select(chosen).to(device)
 
     trainer = Trainer(model, train, val, recipe, torch.tensor(mean), cfg.seed, world)
@@ -63,17 +63,26 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     rundir.start()
     world.wait()  # the start of an overwriting run throws the old one's state away
     resume = rundir.path / RESUME
+    # What a config does not settle and an epoch's last digits hang on.
+    made = {"device": device.type, "precision": _PRECISIONS[trainer.precision], "processes": world.size}
     if resume.exists():
         try:
-            trainer.restore(torch.load(resume, map_location=device, weights_only=True))
+            state = torch.load(resume, map_location=device, weights_only=True)
+            trainer.restore(state)
+            then = state["made"]
         except Exception as error:  # torch raises what its zip and pickle readers raise
             reason = f"{resume}: can't be gone on from ({type(error).__name__})"
             raise InputError(f"{reason}. Give overwrite=true to start anew.") from None
+        if other := [key for key in made if then[key] != made[key]]:
+            raise InputError(
+                f"{resume}: {other[0]} {then[other[0]]} there, {made[other[0]]} here, which trains otherwise. Go on as "
+                f"it began, or give overwrite=true to start anew."
+            )
         if world.leads:
             print(f"{rundir.path}: going on after epoch {len(trainer.history)} of {recipe['epochs']}.")
 
     def after_epoch() -> None:
-        rundir.write(RESUME, lambda file: torch.save(trainer.state(), file))
+        rundir.write(RESUME, lambda file: torch.save(trainer.state() | {"made": made}, file))
         rundir.write_text("history.csv", _history(trainer).to_csv(index=False))
 
     trainer.fit(after_epoch)
@@ -93,7 +102,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
         "macs": macs,
         "epochs": recipe["epochs"],
         "processes": world.size,
-        "precision": "bf16" if trainer.precision == torch.bfloat16 else "fp32",
+        "precision": _PRECISIONS[trainer.precision],
         "images_per_second": float(history.images_per_second.median()),
         "seconds": round(seconds, 1),
     }

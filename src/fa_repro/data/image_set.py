@@ -68,6 +68,12 @@ def resize(images: Tensor, size: int) -> Tensor:
     return torch.cat([part.round().clamp(0, 255).byte() for part in parts])
 
 
+def held_out(labels: Tensor, share: float, seed: int) -> Tensor:
+    """Choose the training images that are held out for validation, (M,) positions: a ``share`` of each class."""
+    n = round(share * len(labels))
+    return stratified(labels, n, seed) if n else torch.zeros(0, dtype=torch.int64)
+
+
 def stratified(labels: Tensor, n: int, seed: int) -> Tensor:
     """Choose ``n`` positions so that every class keeps its share, to within one image.
 

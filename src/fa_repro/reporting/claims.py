@@ -1,6 +1,6 @@
 """The paper's claims (arXiv:2603.25798, abstract) against the runs of one group: verdict and evidence."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fa_repro.reporting.collect import CONTROL, FA_CNNS, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run
@@ -132,6 +132,12 @@ def _recipe(run: Run) -> tuple[Any, ...]:
     return run.config.get("trainer"), [data.get(key) for key in ("name", "n_train", "image_size", "seed")]
 
 
+def _versions(runs: Iterable[Run]) -> set[str]:
+    """Return the versions of the training loop that made ``runs``; the earliest ones did not tell theirs."""
+    told = (run.provenance.get("inputs", {}).get("trainer") for run in runs)
+    return {version for version in told if version}
+
+
 def accuracy(group: Group) -> Verdict:
     """C4: top-1 beside the ResNet of the same recipe and cost, means over seeds."""
     resnet = next((name for name in RESNETS if name in group.networks), None)
@@ -140,7 +146,7 @@ def accuracy(group: Group) -> Verdict:
         return Verdict(UNTESTED, f"needs train/fa_cnn and train/{' or train/'.join(RESNETS)}")
     runs = [group.networks[network] for network in (name, resnet)]
     recipes = [_recipe(run) for both in runs for run in both]
-    if any(recipe != recipes[0] for recipe in recipes):
+    if any(recipe != recipes[0] for recipe in recipes) or len(_versions(run for both in runs for run in both)) > 1:
         words = "were not all trained by one recipe on the same images (trainer and data in config.yaml)"
         return Verdict(UNTESTED, f"`{name}` and `{resnet}` {words}")
     own, other = ([run.json("metrics.json") for run in both] for both in runs)

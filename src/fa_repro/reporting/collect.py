@@ -18,17 +18,36 @@ UNDAMPED, PLAIN, LINEAR_HEAD = "fa_cnn_undamped", "fa_cnn_plain", "fa_cnn_linear
 ALONE = (UNDAMPED, PLAIN, LINEAR_HEAD)  # without one order-preserving layer
 UNORDERED = "fa_cnn_unordered"  # without any
 ABLATIONS = (*ALONE, UNORDERED)
-FA_CNNS = ("fa_cnn_fine", "fa_cnn", "fa_cnn_local")  # what the claims are judged on: the first of them that was run
-RESNETS = ("resnet_whitened", "resnet_small")  # what FA-CNN is held against: the first of them that was run
-MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ABLATIONS, *RESNETS)  # in the order of the tables
+FA_CNNS = (
+    "fa_cnn_fine",
+    "fa_cnn",
+    "fa_cnn_local",
+    "fa_cnn_large",
+)  # what the claims are judged on: the first of them that was run
+RESNETS = ("resnet_whitened", "resnet_small", "resnet18")  # what FA-CNN is held against: the first of them that was run
+MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "fa_cnn_large", *ABLATIONS, *RESNETS)  # in the order of the tables
 # The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.
 PROFILES = {
     "shapes": ("fa_cnn", *ALONE, "resnet_whitened"),
-    "cifar10": ("fa_cnn", "fa_cnn_fine", *ALONE, *RESNETS),
-    "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *RESNETS),
+    "cifar10": ("fa_cnn", "fa_cnn_fine", *ALONE, "resnet_whitened", "resnet_small"),
+    "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened", "resnet_small"),
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
 }
+# The experiments that want a GPU, by the group that their headers name.
+ON_A_GPU = {"cifar10-gpu": "cifar10_gpu", "fashion_mnist-gpu": "fashion_mnist_gpu", "imagenette-gpu": "imagenette_gpu"}
 CONTROL = "-probability"  # behind a network's name: the identity was asked of the probability, and must fail
+
+
+# DATA-MODEL-seedN, what a run is called that was given no name.
+DEFAULT_NAME = re.compile(rf"(?P<data>.+)-(?P<model>{'|'.join(MODELS)})-seed(?P<seed>\d+)")
+
+
+def short_name(name: str) -> str:
+    """Return what a run under its default name is called beside others of its data set: MODEL, or MODEL-seedN."""
+    match = DEFAULT_NAME.fullmatch(name)
+    if match is None:
+        return name
+    return match["model"] if match["seed"] == "0" else f"{match['model']}-seed{match['seed']}"
 
 
 @dataclass(frozen=True)
@@ -113,11 +132,14 @@ class Group:
 
     @cached_property
     def runs(self) -> dict[str, dict[str, Run]]:
-        """Runs by subcommand and name."""
+        """Runs by subcommand and name, of one data set's under their default names by `short_name`."""
         found: dict[str, dict[str, Run]] = {}
-        for file in sorted(self.path.glob("*/*/provenance.json")):
+        files = sorted(self.path.glob("*/*/provenance.json"))
+        data_sets = {match["data"] for file in files if (match := DEFAULT_NAME.fullmatch(file.parent.name))}
+        for file in files:
             run = Run(file.parent, _read_json(file))
-            found.setdefault(file.parent.parent.name, {})[run.name] = run
+            of_command = found.setdefault(file.parent.parent.name, {})
+            of_command[short_name(run.name) if len(data_sets) == 1 else run.name] = run
         return found
 
     def get(self, command: str, name: str) -> Run | None:

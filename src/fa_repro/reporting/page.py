@@ -7,7 +7,7 @@ import pandas as pd
 
 from fa_repro.reporting.answers import answers
 from fa_repro.reporting.claims import CLAIMS, UNTESTED, Verdict, judge
-from fa_repro.reporting.collect import Group, Run
+from fa_repro.reporting.collect import ON_A_GPU, Group, Run
 from fa_repro.reporting.tables import (
     BEHIND,
     UNFAMILIAR,
@@ -169,6 +169,9 @@ def report(
         missing = list(group.missing())
         if missing:
             parts.append("**Missing runs**: " + ", ".join(f"`{name}`" for name in missing) + ".")
+    known = {group.name for group in found}
+    if not_run := [f"`experiment={experiment}`" for name, experiment in ON_A_GPU.items() if name not in known]:
+        parts += ["## On a GPU", f"Not run: {', '.join(not_run)}."]
     if front is not None and len(front):
         parts += ["## Accuracy and faithfulness", FRONT, "![share of occlusion's area against top-1](front.png)"]
         parts.append("Its numbers: [front.csv](front.csv).")
