@@ -53,6 +53,27 @@ def test_a_curve_goes_from_the_intact_image_to_the_imputed_one(maps, order, seed
 
 
 @quick
+@given(some_maps, st.sampled_from(["morf", "lerf"]), st.integers(0, 50))
+def test_a_curve_ignores_any_strictly_increasing_transform_of_the_map(maps, order, seed):
+    ties = tie_break(16, seed)
+    curve = _readings(maps, order, ties)
+    for transform in (lambda m: 3 * m - 7, lambda m: m**3, np.exp, np.arctan):
+        assert _same(curve, _readings(transform(maps), order, ties))
+
+
+def test_a_transform_that_does_not_increase_changes_the_curve():
+    maps, ties = np.arange(-24, 24, dtype=np.float32).reshape(3, 4, 4), tie_break(16, 0)
+    assert not _same(_readings(maps, "morf", ties), _readings(np.abs(maps + 0.25), "morf", ties))
+
+
+@quick
+@given(some_maps, st.integers(0, 50))
+def test_morf_of_a_map_is_lerf_of_its_negative(maps, seed):
+    ties = tie_break(16, seed)
+    assert _same(_readings(maps, "morf", ties), _readings(-maps, "lerf", ties))
+
+
+@quick
 @given(some_maps, st.permutations(range(3)), st.integers(0, 50))
 def test_rows_go_with_their_images_in_any_batch(maps, places, seed):
     ties = tie_break(16, seed)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fa_repro.reporting.search import COLUMNS
-from made_runs import make_run, metrics
+from made_runs import make_run, metrics, removal
 
 
 def tried(root, name, val_top1, model="fa_cnn", macs=40_000_000):
@@ -27,9 +27,27 @@ def test_a_search_becomes_a_table_and_a_figure(cli, tmp_path):
     assert table.config[1] == "depth=[2,1] lr=0.1 augment.crop=2"
     assert (tmp_path / "search" / "cifar10.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "REPORT.md").read_text()
-    assert page.index("| `a` | 70.0 | 1.00 M | 20.0 M | 400 |") < page.index("| `b` | 50.0 |")
+    assert page.index("| `a` | 70.0 | 1.00 M | 20.0 M | 400 | – |") < page.index("| `b` | 50.0 |")
     assert "cifar10: **" not in page  # no claim is judged by a search
     assert "10.0 %" not in page  # the test accuracy of a variant is nobody's business
+
+
+def test_a_variants_own_map_is_judged_on_validation_images_alone(cli, tmp_path):
+    for name, model, method in (
+        ("a", "fa_cnn", "feature_map"),
+        ("b", "resnet_small", "grad_cam"),
+        ("c", "fa_cnn", "random"),
+    ):
+        tried(tmp_path, name, 0.5, model)
+        removal(tmp_path / "search" / "cifar10", name, {method: 0.2, "occlusion": 0.4}, {method: 0.5})
+    for names, expected in (("", [None, None, None]), ("abc", [0.5, 0.5, None])):
+        for name in names:
+            path = tmp_path / "search" / "cifar10" / "benchmark-removal" / name / "config.yaml"
+            path.write_text(json.dumps({"split": "val"}))
+        assert cli("report", f"results={tmp_path}").code == 0
+        table = pd.read_csv(tmp_path / "search" / "cifar10.csv")
+        assert [None if pd.isna(share) else share for share in table.share_of_occlusion] == expected
+    assert "| `a` | 50.0 | 1.00 M | 40.0 M | 400 | 0.50 |" in (tmp_path / "REPORT.md").read_text()
 
 
 def test_a_searchs_table_outlives_its_runs_and_takes_new_ones(cli, tmp_path):

@@ -135,14 +135,16 @@ def search_section(name: str, table: pd.DataFrame) -> list[str]:
             f"{line['parameters'] / 1e6:.2f} M",
             f"{line['macs'] / 1e6:.1f} M",
             f"{line['images_per_second']:.0f}",
+            "–" if pd.isna(line["share_of_occlusion"]) else f"{line['share_of_occlusion']:.2f}",
         ]
         for line in table.sort_values("val_top1", ascending=False).to_dict("records")
     ]
     header = ["variant", "validation top-1 [%]", "parameters", "multiply–adds", "training images/s"]
+    header.append("own map, share of occlusion")
     return [
         f"## Search: {name}",
         f"{len(table)} variants, judged on training images held out; all keys: [{name}.csv](search/{name}.csv).",
-        f"![validation top-1 against multiply–adds](search/{name}.png)",
+        f"![validation top-1 against multiply–adds and parameters](search/{name}.png)",
         markdown_table(header, rows),
     ]
 

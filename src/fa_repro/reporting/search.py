@@ -1,7 +1,8 @@
 """What a search tried: a table of every variant and its validation accuracy, and a figure of it against cost.
 
-Runs of ``results=RESULTS/search/NAME`` are gathered in ``RESULTS/search/NAME.csv``. The table is what is kept: a
-variant stays in it when its run directory is gone, and is replaced when it was run again.
+Runs of ``results=RESULTS/search/NAME`` are gathered in ``RESULTS/search/NAME.csv``, each with what a removal benchmark
+of the same name and folder found on validation images (``split=val``). The table is what is kept: a variant stays in it
+when its run directory is gone, and is replaced when it was run again.
 """
 
 from pathlib import Path
@@ -13,10 +14,12 @@ from matplotlib.figure import Figure
 from fa_repro.errors import InputError
 from fa_repro.plotting import figure
 from fa_repro.reporting.collect import ABLATIONS, Group, Run
+from fa_repro.reporting.front import own_map
 
 FOLDER = "search"
 COLUMNS = [
     "name", "model", "config", "seed", "epochs", "n_train", "parameters", "macs", "images_per_second", "val_top1",
+    "share_of_occlusion",
 ]  # fmt: skip
 # Mark, colour and label of each kind of network, by the beginning of its name; the ablations are what is left.
 _KINDS = {"resnet": ("D", "#D55E00", "ResNet"), "fa_cnn": ("o", "#0072B2", "FA-CNN"), "": ("s", "#009E73", "ablation")}
@@ -39,7 +42,9 @@ def searched(results: Path, found: list[Group]) -> dict[str, pd.DataFrame]:
         if not is_search(group):
             continue
         name = group.name.partition("/")[2]
-        lines = pd.DataFrame([_line(run) for run in group.runs.get("train", {}).values()], columns=COLUMNS)
+        trained = group.runs.get("train", {}).items()
+        made = [_line(run, group.get("benchmark-removal", name)) for name, run in trained]
+        lines = pd.DataFrame(made, columns=COLUMNS)
         known = tables.get(name, pd.DataFrame(columns=COLUMNS))
         kept = known[~known.name.isin(lines.name)]
         together = pd.concat([kept, lines], ignore_index=True) if len(kept) else lines
@@ -57,7 +62,7 @@ def _read(path: Path) -> pd.DataFrame:
     return table
 
 
-def _line(run: Run) -> dict[str, object]:
+def _line(run: Run, benchmark: Run | None) -> dict[str, object]:
     metrics = run.json("metrics.json")
     if metrics.get("val_top1") is None:
         raise InputError(f"{run.path}: has no validation accuracy; a search needs trainer.val_fraction above 0.")
@@ -70,8 +75,17 @@ def _line(run: Run) -> dict[str, object]:
         "config": " ".join(f"{key}={str(value).replace(' ', '')}" for key, value in words.items()),
         "seed": config["seed"],
         **{key: metrics[key] for key in COLUMNS[4:-1]},
-        "val_top1": metrics["val_top1"],
+        "share_of_occlusion": _share(model["name"], benchmark),
     }
+
+
+def _share(network: str, benchmark: Run | None) -> float:
+    """Return the LeRF - MoRF area of a network's own map as a share of occlusion's, on validation images; else NaN."""
+    if benchmark is None or benchmark.config.get("split") != "val":
+        return np.nan  # no choice goes by test images
+    table = benchmark.differences
+    known = own_map(network) in table.index and "share_of_occlusion" in table
+    return float(table.share_of_occlusion[own_map(network)]) if known else np.nan
 
 
 def _flat(node: dict, prefix: str = "") -> dict[str, object]:
@@ -82,14 +96,16 @@ def _flat(node: dict, prefix: str = "") -> dict[str, object]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw validation top-1 against multiply-adds, a mark for each variant, of its kind of network."""
-    fig, ((axes,),) = figure(1, 1, (5.2, 3.6))
+    """Draw validation top-1 against multiply-adds and parameters, a mark for each variant, of its kind of network."""
+    fig, (panels,) = figure(1, 2, (4.6, 3.6))
     kinds = np.array([next(kind for kind in _KINDS if name.startswith(kind)) for name in table.model])
     kinds[table.model.isin(ABLATIONS)] = ""
     for kind, (marker, colour, label) in _KINDS.items():
         lines = table[kinds == kind]
-        if len(lines):
-            axes.plot(lines.macs / 1e6, 100 * lines.val_top1, marker, color=colour, label=label, ms=5, alpha=0.8)
-    axes.set(xlabel="multiply–adds of a forward pass [millions]", ylabel="validation top-1 [%]")
-    axes.legend()
+        for axes, cost in zip(panels, ("macs", "parameters"), strict=True):
+            if len(lines):
+                axes.plot(lines[cost] / 1e6, 100 * lines.val_top1, marker, color=colour, label=label, ms=5, alpha=0.8)
+    panels[0].set(xlabel="multiply–adds of a forward pass [millions]", ylabel="validation top-1 [%]")
+    panels[1].set(xlabel="parameters [millions]")
+    panels[1].legend()
     return fig
