@@ -34,7 +34,7 @@ from fa_repro.provenance import git_state, package_version, provenance
 from fa_repro.removal.ranking import rank_pixels, tie_break
 from fa_repro.rundir import data_label
 from fa_repro.speed import Comparison, Contender, interleave, rate_table, ratio_table
-from fa_repro.tables import markdown_table
+from fa_repro.tables import markdown_table, rate
 
 PEERS = {"torchcam": "torchcam", "quantus": "quantus", "pytorch_grad_cam": "grad-cam", "captum": "captum"}
 
@@ -98,8 +98,8 @@ def page(conditions: str, table: pd.DataFrame, notes: Sequence[str]) -> str:
         [
             line.what,
             f"{line.theirs.split(', ')[0]} ({line.version})",
-            _digits(line.ours_per_second),
-            _digits(line.theirs_per_second),
+            rate(line.ours_per_second),
+            rate(line.theirs_per_second),
             f"{line.ratio:.2f} [{line.ratio_low:.2f}, {line.ratio_high:.2f}]",
             f"{line.largest_difference:.1e}",
             f"{line.limit:.0e}",
@@ -116,10 +116,6 @@ def page(conditions: str, table: pd.DataFrame, notes: Sequence[str]) -> str:
         "map's range (Grad-CAM) or of its largest value (occlusion, permutation), and of pixels in [0,1] (imputation)."
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _digits(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def prepare(path: Path, root: str | None, n_images: int, batch_size: int, seed: int) -> tuple[Material, str]:

@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from fa_repro.attribution import Context
-from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
+from fa_repro.attribution.feature_layer import check_layer, choose_layer, last_convolutional_stage
 from fa_repro.attribution.grad_cam import grad_cam
 from fa_repro.data import load_data
 from fa_repro.models import Task, build_model
 from fa_repro.models.external import IMAGENET_MEAN, IMAGENET_STD, build_external, check_batch, factory_file, probe
 from fa_repro.speed import removal
-from fa_repro.subject import feature_layer
 from refusals import refusal
 
 RESNET = {"name": "resnet18", "weights": None}
@@ -245,13 +244,13 @@ def test_layers_that_have_no_maps_are_one_line(nets):
 
 def test_which_layer_grad_cam_gets(nets):
     torchvisions, mine = build_external(RESNET, 10, 0), build_external(factory(f"{nets}:build"), 10, 0)
-    assert feature_layer(torchvisions, None, IMAGE) == "net.layer4"
+    assert choose_layer(torchvisions, None, IMAGE) == "net.layer4"
     assert (
-        feature_layer(torchvisions, "layer3", IMAGE) == feature_layer(torchvisions, "net.layer3", IMAGE) == "net.layer3"
+        choose_layer(torchvisions, "layer3", IMAGE) == choose_layer(torchvisions, "net.layer3", IMAGE) == "net.layer3"
     )
-    assert feature_layer(mine, None, IMAGE) == "body"
+    assert choose_layer(mine, None, IMAGE) == "body"
     mine.last_feature_layer = mine.body[0]
-    assert feature_layer(mine, None, IMAGE) is None
+    assert choose_layer(mine, None, IMAGE) is None
 
 
 def test_grad_cam_of_a_named_layer_is_captums_even_before_a_relu_in_place(nets):

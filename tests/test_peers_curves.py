@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from fa_repro.removal.areas import area
 from fa_repro.removal.imputation import stand_in
-from fa_repro.removal.statistics import area
 from given_maps import measure_maps, moments
 from peers import CLOSE, SIDE, SOURCES, N, P, distinct_maps, network, package, pixels, read
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from fa_repro.attribution import Context
+from fa_repro.removal.areas import area, percent_until_flip
 from fa_repro.removal.ranking import tie_break
-from fa_repro.removal.statistics import area, percent_until_flip
 from given_maps import measure_maps
 
 

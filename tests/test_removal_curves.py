@@ -10,10 +10,10 @@ from torch import nn
 
 from fa_repro.attribution import METHODS, Context
 from fa_repro.removal import measure, per_image_table
+from fa_repro.removal.areas import area
 from fa_repro.removal.curves import removal_readings, removed_counts
 from fa_repro.removal.imputation import imputer, stand_in
 from fa_repro.removal.ranking import rank_patches, rank_pixels, tie_break
-from fa_repro.removal.statistics import area
 
 SIDE, CHANNELS, CLASSES, N = 4, 2, 3, 7
 P = SIDE * SIDE

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from comparisons.material import PROBABILITIES, Material, Pair, Work, largest
+from fa_repro.removal.areas import area
 from fa_repro.removal.curves import removal_readings
 from fa_repro.removal.imputation import imputer
 from fa_repro.removal.ranking import rank_pixels, tie_break
-from fa_repro.removal.statistics import area
 
 STEPS = 16  # of a removal curve; they divide the pixels of any image whose side is a multiple of 4
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from fa_repro.attribution import Context, choose_methods
-from fa_repro.attribution.feature_layer import check_layer, last_convolutional_stage
+from fa_repro.attribution.feature_layer import choose_layer
 from fa_repro.checkpoint import Checkpoint, check_images, load_checkpoint, merge_data
 from fa_repro.data import ImageSet, boxes, held_out, inputs_of, load_data
 from fa_repro.errors import InputError
@@ -308,7 +308,7 @@ def make_ready(
     images = images.to(device)
     model = subject.frozen().to(device)
     check_batch(model, images.images[:2].float() / 255, subject.name)
-    layer = feature_layer(model, cfg.layer, images.images[:1].float() / 255)
+    layer = choose_layer(model, cfg.layer, images.images[:1].float() / 255)
     methods, notes = choose_methods(cfg.methods, model, subject.name, images.images, layer, controls)
     for line in notes:
         print(line)
@@ -324,23 +324,3 @@ def make_ready(
         batch_size=cfg.batch_size,
     )
     return Ready(images, model, methods, notes, context, _settings(methods, context))
-
-
-def feature_layer(model: nn.Module, asked: str | None, images: torch.Tensor) -> str | None:
-    """Return the dotted name of the layer that Grad-CAM looks at, or None for the model's own ``last_feature_layer``.
-
-    Args:
-        model: of a `Subject`.
-        asked: the word of ``layer=``, or None; a torchvision network's own names may be given.
-        images: (1,C,H,W) in [0,1], on the model's device.
-
-    Raises:
-        InputError: the layer that is asked for has no feature maps.
-
-    """
-    if asked is None:
-        return None if hasattr(model, "last_feature_layer") else last_convolutional_stage(model, images)
-    names = dict(model.named_modules())
-    layer = asked if asked in names or f"net.{asked}" not in names else f"net.{asked}"
-    check_layer(model, layer, images)
-    return layer

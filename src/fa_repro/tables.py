@@ -19,6 +19,11 @@ def cell(line: pd.Series, name: str, digits: int) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def rate(per_second: float) -> str:
+    """Write a rate with three digits that count, or all those before the point."""
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
+
+
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]

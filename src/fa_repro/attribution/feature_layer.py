@@ -59,3 +59,23 @@ def check_layer(model: nn.Module, layer: str, images: Tensor) -> None:
         raise InputError(f"layer={layer}: gives {shape or 'no tensor'}; Grad-CAM needs feature maps (N,C,h,w).")
     if (reason := layer_cut_off(model, layer, images)) is not None:
         raise InputError(f"layer={layer}: Grad-CAM needs the logit's gradient there, and {reason}. Give another layer.")
+
+
+def choose_layer(model: nn.Module, asked: str | None, images: Tensor) -> str | None:
+    """Return the dotted name of the layer that Grad-CAM looks at, or None for the model's own ``last_feature_layer``.
+
+    Args:
+        model: maps images to logits.
+        asked: the word of ``layer=``, or None; a torchvision network's own names may be given.
+        images: (1,C,H,W) in [0,1], on the model's device.
+
+    Raises:
+        InputError: the layer that is asked for has no feature maps.
+
+    """
+    if asked is None:
+        return None if hasattr(model, "last_feature_layer") else last_convolutional_stage(model, images)
+    names = dict(model.named_modules())
+    layer = asked if asked in names or f"net.{asked}" not in names else f"net.{asked}"
+    check_layer(model, layer, images)
+    return layer

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from fa_repro.attribution import Context
+from fa_repro.attribution.feature_layer import choose_layer
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
@@ -17,7 +18,7 @@ from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_
 from fa_repro.speed.contention import Contention
 from fa_repro.speed.figures import rates_figure
 from fa_repro.speed.summary import summary_markdown
-from fa_repro.subject import Subject, feature_layer, open_subject
+from fa_repro.subject import Subject, open_subject
 
 
 def run(cfg: DictConfig) -> int:
@@ -84,6 +85,6 @@ def _explainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: tor
         contenders, notes = removal.removal_contenders(model, images.images, images.labels, std, context, cfg.n_patched)
         return contenders, removal.COMPARISONS, notes
     pixels = images.images.float() / 255
-    context = replace(context, layer=feature_layer(model, cfg.layer, pixels[:1]))
+    context = replace(context, layer=choose_layer(model, cfg.layer, pixels[:1]))
     contenders, notes = explanation.explanation_contenders(model, pixels, context, cfg.n_patched)
     return contenders, explanation.COMPARISONS, notes

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from fa_repro.attribution import CONTROLS, reference_of
+from fa_repro.removal.areas import area, percent_until_flip
 from fa_repro.removal.measured import Measured, pooled
-from fa_repro.removal.statistics import area, percent_until_flip
 from fa_repro.statistics import UNKNOWN, Bootstrap, paired, won
 from fa_repro.tables import columns
 

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fa_repro.plotting import figure, heading
+from fa_repro.tables import rate
 
 
 def rates_figure(rates: pd.DataFrame, title: str) -> Figure:
@@ -16,7 +17,7 @@ def rates_figure(rates: pd.DataFrame, title: str) -> Figure:
     axes.set_yticks(places, rates.contender)
     axes.set_xscale("log")
     for place, value in zip(places, middle, strict=True):
-        axes.annotate(f" {value:,.0f}" if value >= 100 else f" {value:.3g}", (value, place), va="bottom", fontsize=7)
+        axes.annotate(f" {rate(value)}", (value, place), va="bottom", fontsize=7)
     axes.set_xlabel("images/s: median and range of the rounds")
     heading(fig, title)  # over the whole width: the names of the contenders leave the axes half of it
     return fig

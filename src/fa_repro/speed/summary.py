@@ -3,7 +3,7 @@
 import pandas as pd
 
 from fa_repro.speed.contention import DISTURBED, words
-from fa_repro.tables import markdown_table
+from fa_repro.tables import markdown_table, rate
 
 
 def summary_markdown(
@@ -30,7 +30,7 @@ def summary_markdown(
         rows.append([str(line.comparison), limit, f"{line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]", verdict])
     rates = []
     for _, row in speeds.iterrows():
-        middle, low, high = (_digits(float(row[name])) for name in ("images_per_second", "low", "high"))
+        middle, low, high = (rate(float(row[name])) for name in ("images_per_second", "low", "high"))
         rates.append([str(row.contender), f"{middle} [{low}, {high}]"])
     parts = [
         f"# {title}",
@@ -40,8 +40,3 @@ def summary_markdown(
         markdown_table(["", "images/s, median [range]"], rates),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _digits(rate: float) -> str:
-    """Write a rate with three digits that count."""
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fa_repro.removal.statistics import area, percent_until_flip
+from fa_repro.removal.areas import area, percent_until_flip
 
 
 def test_area_by_hand():
