@@ -64,8 +64,8 @@ def test_without_its_rows_a_batch_gets_others_donors_and_noise(method):
     ("config", "missing"),
     [
         (FA, {}),
-        (RESNET, {"feature_map": "class_maps", "depth_map": "depth_maps"}),
-        (FA | {"head": "linear"}, {"feature_map": "class_maps", "depth_map": "depth_maps"}),
+        (RESNET, {"feature_map": "class_maps", "depth_map": "depth_terms"}),
+        (FA | {"head": "linear"}, {"feature_map": "class_maps", "depth_map": "depth_terms"}),
     ],
 )
 def test_what_a_network_lacks_is_left_out(config, missing):

@@ -39,8 +39,9 @@ class Linear(nn.Module):
     def class_maps(self, images):
         return (images[:, None] * self.weights).sum(2)
 
-    def depth_maps(self, images, upsampling):
-        return self.class_maps(images) + self.bias[:, None, None]
+    def depth_terms(self, images):
+        bias = self.bias[:, None, None].expand(len(images), -1, 1, 1)  # as the pixels' own term, spread evenly
+        return [("bias", bias), ("weights", self.class_maps(images))]
 
 
 @pytest.fixture(scope="module")

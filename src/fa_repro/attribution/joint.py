@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fa_repro.attribution.targets import of_class
 from fa_repro.attribution.upsampling import image_size, upsample
 from fa_repro.models import FeatureAlignCNN
 from fa_repro.models.fa_cnn import add_terms
@@ -23,7 +24,7 @@ def predict_with_feature_map(model: FeatureAlignCNN, images: Tensor, upsampling:
     """Map images (N,C,H,W) in [0,1] to logits and the feature map of each image's predicted class."""
     features = model.features(images)
     logits = model.head(features)
-    maps = _of_class(class_maps(features, model.n_classes), logits.argmax(1))[:, 0]
+    maps = of_class(class_maps(features, model.n_classes), logits.argmax(1))
     return Explained(logits, upsample(maps, image_size(images), upsampling))
 
 
@@ -32,10 +33,5 @@ def predict_with_depth_map(model: FeatureAlignCNN, images: Tensor, upsampling: s
     """Map images (N,C,H,W) in [0,1] to logits, which the depth maps add up to (T3), and the predicted class's map."""
     terms = [term for _, term in model.depth_terms(images)]
     logits = torch.stack([term.mean((2, 3)) for term in terms]).sum(0)
-    chosen = [_of_class(term, logits.argmax(1)) for term in terms]  # before up-sampling: one class of all K
+    chosen = [of_class(term, logits.argmax(1))[:, None] for term in terms]  # before up-sampling: one class of all K
     return Explained(logits, add_terms(chosen, image_size(images), upsampling)[:, 0])
-
-
-def _of_class(maps: Tensor, targets: Tensor) -> Tensor:
-    """Choose one class's map an image: (N,K,h,w) and (N,) -> (N,1,h,w)."""
-    return maps[torch.arange(len(maps), device=maps.device), targets][:, None]

@@ -40,6 +40,11 @@ def targets_of(predicted: Tensor, labels: Tensor, target: str | int) -> Tensor:
     return (predicted if target == "predicted" else labels).clone()
 
 
+def of_class(maps: Tensor, targets: Tensor) -> Tensor:
+    """Choose one class's map of each image: (N,K,h,w) and (N,) -> (N,h,w)."""
+    return maps[torch.arange(len(maps), device=maps.device), targets]
+
+
 def parse_target(word: str, classes: Sequence[str], words: Sequence[str] = ("predicted", "label")) -> str | int:
     """Return ``word`` if it is one of ``words``, else the number of the class that it names or numbers.
 
