@@ -13,11 +13,8 @@ from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model, fit_whitening
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir, default_name
-from fa_repro.training import HISTORY, VERSION, Trainer, World, count_macs, evaluate, joined
+from fa_repro.training import HISTORY, PRECISIONS, VERSION, Resume, Trainer, World, count_macs, evaluate, joined
 from fa_repro.training.figures import curves_figure
-
-_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}
-RESUME = ".resume.pt"  # weights and optimiser after the last whole epoch; removed when the run is done
 
 
 def run(cfg: DictConfig) -> int:
@@ -62,27 +59,12 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     fit_whitening(model, train.images)
     rundir.start()
     world.wait()  # the start of an overwriting run throws the old one's state away
-    resume = rundir.path / RESUME
-    # What a config does not settle and an epoch's last digits hang on.
-    made = {"device": device.type, "precision": _PRECISIONS[trainer.precision], "processes": world.size}
-    if resume.exists():
-        try:
-            state = torch.load(resume, map_location=device, weights_only=True)
-            trainer.restore(state)
-            then = state["made"]
-        except Exception as error:  # torch raises what its zip and pickle readers raise
-            reason = f"{resume}: can't be gone on from ({type(error).__name__})"
-            raise InputError(f"{reason}. Give overwrite=true to start anew.") from None
-        if other := [key for key in made if then[key] != made[key]]:
-            raise InputError(
-                f"{resume}: {other[0]} {then[other[0]]} there, {made[other[0]]} here, which trains otherwise. Go on as "
-                f"it began, or give overwrite=true to start anew."
-            )
-        if world.leads:
-            print(f"{rundir.path}: going on after epoch {len(trainer.history)} of {recipe['epochs']}.")
+    resume = Resume(rundir, trainer)
+    if resume.take_over() and world.leads:
+        print(f"{rundir.path}: going on after epoch {len(trainer.history)} of {recipe['epochs']}.")
 
     def after_epoch() -> None:
-        rundir.write(RESUME, lambda file: torch.save(trainer.state() | {"made": made}, file))
+        resume.save()
         rundir.write_text("history.csv", _history(trainer).to_csv(index=False))
 
     trainer.fit(after_epoch)
@@ -102,7 +84,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
         "macs": macs,
         "epochs": recipe["epochs"],
         "processes": world.size,
-        "precision": _PRECISIONS[trainer.precision],
+        "precision": PRECISIONS[trainer.precision],
         "images_per_second": float(history.images_per_second.median()),
         "seconds": round(seconds, 1),
     }
@@ -120,7 +102,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
     rundir.write_text("metrics.json", json.dumps(metrics, indent=1) + "\n")
     rundir.write("curves.png", png(curves_figure(history, score.top1)))
     rundir.finish(describe(device), seconds=seconds)
-    resume.unlink(missing_ok=True)
+    resume.clear()
     print(
         f"{rundir.path}: test top-1 {score.top1:.4f} on {len(test)} images "
         f"after {recipe['epochs']} epochs, {seconds:.0f} s."

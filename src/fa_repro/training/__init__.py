@@ -3,6 +3,18 @@
 from fa_repro.training.distributed import World, joined
 from fa_repro.training.evaluate import Score, evaluate
 from fa_repro.training.macs import count_macs
-from fa_repro.training.trainer import HISTORY, VERSION, Trainer
+from fa_repro.training.resume import Resume
+from fa_repro.training.trainer import HISTORY, PRECISIONS, VERSION, Trainer
 
-__all__ = ["HISTORY", "VERSION", "Score", "Trainer", "World", "count_macs", "evaluate", "joined"]
+__all__ = [
+    "HISTORY",
+    "PRECISIONS",
+    "VERSION",
+    "Resume",
+    "Score",
+    "Trainer",
+    "World",
+    "count_macs",
+    "evaluate",
+    "joined",
+]

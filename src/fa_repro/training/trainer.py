@@ -23,6 +23,7 @@ from fa_repro.training.schedule import schedule
 # is neither gone on with nor taken for the same. 2: alternating flip.
 VERSION = "2"
 HISTORY = ("epoch", "lr", "train_loss", "val_loss", "val_top1", "images_per_second", "seconds")
+PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16"}  # in words
 Row = dict[str, float | None]
 # Between the generators of two seeds: more epochs than any training has, so that no two of them draw alike.
 _SEEDS_APART = 100_003

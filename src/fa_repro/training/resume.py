@@ -1,0 +1,57 @@
+"""What a training goes on from: weights, optimiser and history after the last whole epoch, until the run is done."""
+
+import torch
+
+from fa_repro.errors import InputError
+from fa_repro.rundir import RunDir
+from fa_repro.training.trainer import PRECISIONS, Trainer
+
+FILE = ".resume.pt"
+
+
+class Resume:
+    """The file in a run directory that holds a trainer's state."""
+
+    def __init__(self, rundir: RunDir, trainer: Trainer) -> None:
+        """Belong to ``trainer``, whose run directory is started."""
+        self._rundir, self._trainer = rundir, trainer
+        # What a config does not settle and an epoch's last digits hang on.
+        self._made = {
+            "device": trainer.device.type,
+            "precision": PRECISIONS[trainer.precision],
+            "processes": trainer.world.size,
+        }
+
+    def take_over(self) -> bool:
+        """Restore what an earlier start of the run has kept; return whether there was anything.
+
+        Raises:
+            InputError: the file is damaged, or was made on another kind of device, in another precision or by another
+                number of processes.
+
+        """
+        path = self._rundir.path / FILE
+        if not path.exists():
+            return False
+        try:
+            state = torch.load(path, map_location=self._trainer.device, weights_only=True)
+            self._trainer.restore(state)
+            made = state["made"]
+        except Exception as error:  # torch raises what its zip and pickle readers raise
+            reason = f"{path}: can't be gone on from ({type(error).__name__})"
+            raise InputError(f"{reason}. Give overwrite=true to start anew.") from None
+        for key, value in self._made.items():
+            if made[key] != value:
+                raise InputError(
+                    f"{path}: {key} {made[key]} there, {value} here, which trains otherwise. Go on as it began, or "
+                    f"give overwrite=true to start anew."
+                )
+        return True
+
+    def save(self) -> None:
+        """Keep the trainer's state."""
+        self._rundir.write(FILE, lambda file: torch.save(self._trainer.state() | {"made": self._made}, file))
+
+    def clear(self) -> None:
+        """Remove the file; called once the run is done."""
+        (self._rundir.path / FILE).unlink(missing_ok=True)
