@@ -32,7 +32,7 @@ case $profile in
     models=(fa_cnn fa_cnn_fine fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
     chosen=(fa_cnn_fine resnet_whitened) seeds=(1 2)
     removed=(fa_cnn fa_cnn_fine fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn fa_cnn_fine resnet_whitened)
-    images=(n_images=2000) shown=(measures=[grid]) randomised=() ;;
+    images=(n_images=2000) shown=(measures=[grid,grid_peak]) randomised=() ;;
   search)
     cifar10
     for grid in ablations resnets twins resolution depth width maps alpha; do

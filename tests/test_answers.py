@@ -51,7 +51,7 @@ def test_where_maps_lie_and_what_they_come_from_is_told_of_each_networks_own(tmp
     for name, method, share in (("fa_cnn", "feature_map", 0.5), ("resnet_small", "grad_cam", 0.75)):
         lines = [
             {"measure": measure, "method": m, "value": value, "chance": 0.25}
-            for measure, value in (("energy", 0.9), ("grid", share))
+            for measure, value in (("energy", 0.9), ("grid", share), *([("grid_peak", 1.0)] * (name == "fa_cnn")))
             for m in (method, "occlusion")
         ]
         make_run(tmp_path / "zoo", "benchmark-localization", name, {"localization.csv": lines})
@@ -65,7 +65,8 @@ def test_where_maps_lie_and_what_they_come_from_is_told_of_each_networks_own(tmp
     where, told, learned, correlated = answers(groups(tmp_path))
     assert where.startswith("- **Do they lie where the object is?**")
     assert told == (
-        "    - zoo: feature map of `fa_cnn` 0.50 (0.25 of a uniform map, occlusion 0.50), "
+        "    - zoo: feature map of `fa_cnn` 0.50 (0.25 of a uniform map, occlusion 0.50; "
+        "the maximum is there in 100 %), "
         "grad cam of `resnet_small` 0.75 (0.25 of a uniform map, occlusion 0.75)"
     )
     assert learned.startswith("- **Do they come from what was learned?**")

@@ -89,9 +89,9 @@ def test_every_file_is_there_with_its_columns(whole):
     out, path = whole
     table, maps = pd.read_csv(path / "localization.csv"), pd.read_csv(path / "per_image.csv.gz")
     assert ",".join(table.columns) == COLUMNS and ",".join(maps.columns) == PER_IMAGE
-    assert table.method.tolist() == METHODS * 3
-    assert table.measure.unique().tolist() == ["pointing_game", "energy", "grid"]
-    assert table.n.unique().tolist() == [16, 3] and len(maps) == 7 * (16 + 16 + 3 * 4)
+    assert table.method.tolist() == METHODS * 4
+    assert table.measure.unique().tolist() == ["pointing_game", "energy", "grid", "grid_peak"]
+    assert table.n.unique().tolist() == [16, 3] and len(maps) == 7 * (16 + 16 + 2 * 3 * 4)
     assert (path / "summary.md").read_text() in out
     for name in ("config.yaml", "provenance.json", "metrics.json", "DONE.json"):
         assert (path / name).stat().st_size > 0
@@ -115,7 +115,7 @@ def test_the_table_is_the_mean_of_single_maps(whole):
         assert (line.minus_reference - (line.value - own)).abs().max() < 1e-5
     # T1: Grad-CAM is the class map up to a factor, which no measure sees.
     assert table.xs("grad_cam", level="method").minus_reference.abs().max() < 1e-5
-    assert table.loc["grid"].chance.unique().tolist() == [0.25]
+    assert table.loc["grid"].chance.unique().tolist() == table.loc["grid_peak"].chance.unique().tolist() == [0.25]
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_images_without_a_box_are_left_out_and_counted(place, whole):
     files = sorted((place.root / "test").glob("*/*.png"))
     without = [i for i, file in enumerate(files) if int(file.stem) % 4 == 0]
     maps = pd.read_csv(whole[1] / "per_image.csv.gz")
-    assert without and not set(maps[maps.measure != "grid"].image) & set(without)
+    assert without and not set(maps[~maps.measure.str.startswith("grid")].image) & set(without)
     page = (whole[1] / "summary.md").read_text()
     assert f"16 test images of images ({len(without)} without a truth are left out)" in page
     mosaics = maps[(maps.measure == "grid") & (maps.method == "center")]
@@ -178,7 +178,7 @@ def test_what_a_model_cannot_do_is_named_and_left_out(place):
         "`feature_map` is left out",
         "`depth_map` is left out",
         "control `center` is added",
-        "`grid` is left out: grid=2",
+        "`grid` and `grid_peak` are left out: grid=2",
     )
     for words in lines:
         assert words in out.partition("#")[0] and words in page  # said before the work begins, and kept

@@ -11,6 +11,7 @@ from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.permutation import permutation
 from fa_repro.localization import (
     Measured,
+    cell_peaks,
     cell_shares,
     compose,
     draw_mosaics,
@@ -126,6 +127,22 @@ def test_shares_of_cells_by_hand():
     assert cell_shares(torch.ones(1, 9, 6, 6), 3).value[0].tolist() == [1 / 9] * 9
 
 
+def test_maxima_in_cells_by_hand():
+    maps = torch.zeros(1, 4, 4, 4)
+    maps[0, 0] = 5.0
+    maps[0, 0, 1, 1] = 6.0  # positive everywhere, the maximum in its own cell
+    maps[0, 1, 0, 2] = maps[0, 1, 3, 3] = 1.0  # one of two maxima in its own, upper right
+    maps[0, 2] -= 1.0
+    maps[0, 2, 0, 0] = -0.5  # nothing positive, the maximum elsewhere
+    scores = cell_peaks(maps, 2)
+    assert scores.value.tolist() == [[1.0, 0.5, 0.0, 0.25]]
+    assert scores.degenerate.tolist() == [[False, False, False, True]]
+    assert scores.chance.tolist() == [[0.25] * 4]
+    assert cell_shares(maps, 2).value[0, 0] == pytest.approx(21 / 81)
+    own = torch.eye(9).view(1, 9, 3, 3).repeat_interleave(2, 2).repeat_interleave(4, 3)
+    assert cell_peaks(own, 3).value.tolist() == [[1.0] * 9] and cell_peaks(-own, 3).value.tolist() == [[0.0] * 9]
+
+
 def test_perfect_class_maps_score_1_and_their_negatives_0():
     own = torch.eye(9).view(1, 9, 3, 3).repeat_interleave(4, 2).repeat_interleave(4, 3)
     assert cell_shares(own * 2 - 1, 3).value.unique().tolist() == [1.0]
@@ -229,9 +246,10 @@ def test_mosaics_are_scored_for_the_class_of_each_cell():
     mosaics = compose(images, index, 2)
     ticks = []
     methods = ["feature_map", "random", "center"]
-    measured = measure_grid(
-        Finder(), mosaics, labels[index], 2, methods=methods, context=Context(batch_size=4), tick=ticks.append
-    )
+    settings = {"methods": methods, "context": Context(batch_size=4), "tick": ticks.append}
+    measured, peaks = measure_grid(Finder(), mosaics, labels[index], 2, measures=["grid", "grid_peak"], **settings)
+    assert (measured.measure, peaks.measure) == ("grid", "grid_peak") and peaks.value.shape == measured.value.shape
+    assert peaks.value[2].mean(1) == pytest.approx([0.25, 0.25])
     assert measured.value.shape == (3, 2, 4) and sum(ticks) == 3 * 8
     shown = (torch.arange(12) % 3)[index]  # the channel of each cell, which several cells of a mosaic may share
     wanted = [[(seen == k % 3) / (row == k % 3).sum().item() for seen, k in zip(row.tolist(), cells, strict=True)]

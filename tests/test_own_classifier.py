@@ -325,7 +325,11 @@ def test_localization_of_a_torchvision_network(cli, workplace, shapes, weights):
     assert table.measure.unique().tolist() == ["pointing_game", "energy"] and set(table.n) == {4}
     page = (path / "summary.md").read_text()
     assert "resnet18 with the weights of resnet18.pt" in page
-    for said in ("`feature_map` is left out", "controls `random`, `center` are added", "`grid` is left out: grid=2"):
+    for said in (
+        "`feature_map` is left out",
+        "controls `random`, `center` are added",
+        "`grid` and `grid_peak` are left out: grid=2",
+    ):
         assert said in page and said in answer.out.partition("#")[0]
     # By the named layer, from the files again: the share of each map's positive part that lies in the mask.
     data = {"name": "shapes", "root": None, "n_train": None, "n_test": 20, "image_size": 32, "seed": None}

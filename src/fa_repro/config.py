@@ -15,7 +15,7 @@ METHODS = (
     "random", "center",
 )  # fmt: skip
 ORDERS = ("morf", "lerf")
-MEASURES = ("pointing_game", "energy", "grid")
+MEASURES = ("pointing_game", "energy", "grid", "grid_peak")
 IMPUTATIONS = ("mean", "zero", "blur", "noise", "noisy_linear")
 
 

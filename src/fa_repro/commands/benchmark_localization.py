@@ -49,18 +49,20 @@ def run(cfg: DictConfig) -> int:
     explained, model, methods, notes, context, settled = make_ready(subject, chosen, cfg, device)
     images = explained if against_truth else None
     mosaics = None
-    if "grid" in measures:
+    on_mosaics = [measure for measure in measures if measure not in AGAINST_TRUTH]
+    if on_mosaics:
         wanted = {"count": cfg.mosaics, "confidence": cfg.confidence, "seed": cfg.seed, "batch_size": cfg.batch_size}
         try:
             mosaics = make_mosaics(model, subject.name, sample.to(device), cfg.grid, **wanted)
         except InputError as error:
             if images is None:
                 raise
-            notes.append(f"`grid` is left out: {error}")
+            names = " and ".join(f"`{measure}`" for measure in on_mosaics)
+            notes.append(f"{names} {'are' if len(on_mosaics) > 1 else 'is'} left out: {error}")
             print(notes[-1])
 
     rundir.start()
-    found, tables = _measure(model, images, mosaics, methods, against_truth, context, cfg)
+    found, tables = _measure(model, images, mosaics, methods, against_truth, on_mosaics, context, cfg)
     table = localization_table(found, cfg.bootstrap, cfg.seed)
     conditions = f"{subject.words}. "
     figures: dict[str, Any] = {}
@@ -104,6 +106,7 @@ def _measure(
     mosaics: Mosaics | None,
     methods: list[str],
     against_truth: list[str],
+    on_mosaics: list[str],
     context: Context,
     cfg: DictConfig,
 ) -> tuple[list[Measured], list[pd.DataFrame]]:
@@ -128,10 +131,16 @@ def _measure(
             )
             tables += [per_image_table(measured, images.rows[:, None].numpy()) for measured in found]
         if mosaics is not None:
-            found.append(
-                measure_grid(
-                    model, mosaics.images, mosaics.classes, cfg.grid, methods=methods, context=context, tick=bar.update
-                )
+            of_mosaics = measure_grid(
+                model,
+                mosaics.images,
+                mosaics.classes,
+                cfg.grid,
+                measures=on_mosaics,
+                methods=methods,
+                context=context,
+                tick=bar.update,
             )
-            tables.append(per_image_table(found[-1], mosaics.rows.numpy()))
+            found += of_mosaics
+            tables += [per_image_table(measured, mosaics.rows.numpy()) for measured in of_mosaics]
     return found, tables

@@ -2,7 +2,7 @@
 
 from fa_repro.localization.benchmark import Measured, measure_grid, measure_truth, per_image_table
 from fa_repro.localization.energy import energy
-from fa_repro.localization.grid import cell_shares
+from fa_repro.localization.grid import cell_peaks, cell_shares
 from fa_repro.localization.mosaics import compose, draw_mosaics, make_mosaics
 from fa_repro.localization.pointing_game import pointing_game
 from fa_repro.localization.scores import Scores
@@ -11,6 +11,7 @@ from fa_repro.localization.truth import with_truth
 __all__ = [
     "Measured",
     "Scores",
+    "cell_peaks",
     "cell_shares",
     "compose",
     "draw_mosaics",

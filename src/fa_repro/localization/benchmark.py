@@ -13,10 +13,12 @@ from fa_repro.attribution import METHODS, Context, explain_classes
 from fa_repro.attribution.batches import batches
 from fa_repro.attribution.targets import choose_targets
 from fa_repro.localization.energy import energy
-from fa_repro.localization.grid import cell_shares
+from fa_repro.localization.grid import cell_peaks, cell_shares
 from fa_repro.localization.mosaics import by_mosaics
 from fa_repro.localization.pointing_game import pointing_game
 from fa_repro.localization.scores import Scores
+
+ON_MOSAICS: dict[str, Callable[[Tensor, int], Scores]] = {"grid": cell_shares, "grid_peak": cell_peaks}
 
 
 class Measured(NamedTuple):
@@ -86,10 +88,11 @@ def measure_grid(
     classes: Tensor,
     grid: int,
     *,
+    measures: Sequence[str],
     methods: Sequence[str],
     context: Context,
     tick: Callable[[int], object] = lambda maps: None,
-) -> Measured:
+) -> list[Measured]:
     """Score the methods' maps of every mosaic for the class of each of its cells.
 
     Args:
@@ -97,22 +100,27 @@ def measure_grid(
         mosaics: (N,C,H,W) uint8.
         classes: (N, grid * grid) of the cells, row by row.
         grid: cells a side.
+        measures: names of `ON_MOSAICS`.
         methods: names of `fa_repro.attribution.METHODS`.
         context: settings of the methods; its batch size counts images, a mosaic being grid * grid of them.
         tick: told how many maps have been scored.
 
     Returns:
-        N mosaics with T = grid * grid.
+        For each measure, N mosaics with T = grid * grid.
 
     """
-    scores = []
+    scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
     for rows, batch, batch_context in batches(mosaics, by_mosaics(context, grid)):
-        chosen, by_method = classes[rows], []
+        chosen = classes[rows]
+        by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
         for method in methods:
-            by_method.append(cell_shares(explain_classes(method, model, batch, chosen, batch_context), grid))
+            maps = explain_classes(method, model, batch, chosen, batch_context)
+            for measure in measures:
+                by_method[measure].append(ON_MOSAICS[measure](maps, grid))
             tick(chosen.numel())
-        scores.append(by_method)
-    return _gather("grid", methods, scores, classes)
+        for measure in measures:
+            scores[measure].append(by_method[measure])
+    return [_gather(measure, methods, scores[measure], classes) for measure in measures]
 
 
 def _gather(measure: str, methods: Sequence[str], scores: list[list[Scores]], targets: Tensor) -> Measured:
@@ -129,7 +137,7 @@ def _gather(measure: str, methods: Sequence[str], scores: list[list[Scores]], ta
 def per_image_table(measured: Measured, rows: np.ndarray) -> pd.DataFrame:
     """Return one line for each map; ``rows`` (N,T): the image's, or the cell's image's, place in the data set."""
     m, i, t = (index.ravel() for index in np.indices(measured.value.shape))
-    in_mosaic = measured.measure == "grid"
+    in_mosaic = measured.measure in ON_MOSAICS
     return pd.DataFrame(
         {
             "measure": measured.measure,

@@ -6,16 +6,23 @@ import numpy as np
 import pandas as pd
 
 from fa_repro.attribution import CONTROLS, reference_of
-from fa_repro.localization.benchmark import Measured
+from fa_repro.localization.benchmark import ON_MOSAICS, Measured
 from fa_repro.statistics import UNKNOWN, Bootstrap, paired, won
 from fa_repro.tables import cell, columns, markdown_table
 
-TITLES = {"pointing_game": "Pointing game", "energy": "Energy", "grid": "Grid pointing game"}
+TITLES = {
+    "pointing_game": "Pointing game",
+    "energy": "Energy",
+    "grid": "Grid pointing game",
+    "grid_peak": "Grid, maximum",
+}
+_OF_MAXIMA = ("pointing_game", "grid_peak")  # the others are of a map's positive part
 FEW_MOSAICS = 20  # below it, percentiles of resampled means say little
 _HOW = {
     "pointing_game": "Share of images whose map has its maximum inside the truth; of several maxima, the share inside.",
     "energy": "Share of the map's positive part that lies inside the truth, mean over images.",
     "grid": "Share of the positive part of a class's map that lies in that class's cell, mean over mosaics.",
+    "grid_peak": "Share of a class's maps whose maximum lies in that class's cell, mean over mosaics.",
 }
 
 
@@ -70,11 +77,11 @@ def warnings(found: Sequence[Measured], resamples: int, seed: int) -> list[str]:
             if broken := int(measured.degenerate[m].sum()):
                 notes.append(
                     f"{TITLES[measured.measure]}: {broken} of {measured.degenerate[m].size} maps of `{method}` say "
-                    f"nothing (constant, {'' if measured.measure == 'pointing_game' else 'nothing positive, '}or not a "
+                    f"nothing (constant, {'' if measured.measure in _OF_MAXIMA else 'nothing positive, '}or not a "
                     f"number); they score as a uniform map does."
                 )
-        if measured.measure == "grid" and len(measured.chance) < FEW_MOSAICS:
-            notes.append(f"Grid pointing game: {len(measured.chance)} mosaics only; its intervals are rough.")
+        if measured.measure in ON_MOSAICS and len(measured.chance) < FEW_MOSAICS:
+            notes.append(f"{TITLES[measured.measure]}: {len(measured.chance)} mosaics only; its intervals are rough.")
     return notes
 
 
@@ -98,7 +105,7 @@ def summary_markdown(title: str, conditions: str, table: pd.DataFrame, notes: li
                     str(line.degenerate),
                 ]
             )
-        unit = "mosaics" if measure == "grid" else "images"
+        unit = "mosaics" if measure in ON_MOSAICS else "images"
         parts += [
             f"## {TITLES[str(measure)]}: {lines.n.iloc[0]} {unit}, chance {lines.chance.iloc[0]:.3f}",
             _HOW[str(measure)],

@@ -100,7 +100,9 @@ def _in_its_cell(run: Run, method: str) -> str:
     if method not in mosaics.index:
         return ""
     occluded = f", occlusion {mosaics.value['occlusion']:.2f}" if "occlusion" in mosaics.index else ""
-    words = f"{mosaics.value[method]:.2f} ({mosaics.chance[method]:.2f} of a uniform map{occluded})"
+    peaks = table[table.measure == "grid_peak"].set_index("method").value
+    there = f"; the maximum is there in {100 * peaks[method]:.0f} %" if method in peaks.index else ""
+    words = f"{mosaics.value[method]:.2f} ({mosaics.chance[method]:.2f} of a uniform map{occluded}{there})"
     return f"{method.replace('_', ' ')} of `{run.name}` {words}"
 
 
