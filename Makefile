@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := .venv-peers
 
-.PHONY: help setup reproduce-all report test peers lint clean
+.PHONY: help setup reproduce-all report test peers peers-test lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -31,9 +31,11 @@ report: $(READY) ## gather everything under results/ into results/REPORT.md and 
 test: $(READY) ## all tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-peers: $(PEERS)/.ready ## other libraries' numbers and speeds beside ours, into results/peers: DATA=DIR of the CIFAR-10 images
-	$(PEERS)/bin/python -m pytest tests/test_peers_*.py
+peers: peers-test ## other libraries' numbers and speeds beside ours, into results/peers: DATA=DIR of the CIFAR-10 images
 	$(PEERS)/bin/python scripts/compare_peers.py $(if $(DATA),--data-root $(DATA))
+
+peers-test: $(PEERS)/.ready ## the other libraries themselves say what we say
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -n 2 tests/test_peers_*.py
 
 # An environment of its own: the libraries bring some forty packages that nothing else here needs.
 $(PEERS)/.ready: $(READY)

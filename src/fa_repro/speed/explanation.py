@@ -19,6 +19,7 @@ from fa_repro.models import FeatureAlignCNN
 from fa_repro.speed.timing import Comparison, Contender
 
 PREDICTION, CAPTUM = "prediction", "captum LayerGradCam"
+# The limits: a map that the forward pass holds already should cost next to nothing, one summed over depth little.
 COMPARISONS = (
     Comparison("cost of prediction + feature_map", PREDICTION, "prediction + feature_map", "<=", 1.05),
     Comparison("cost of prediction + depth_map", PREDICTION, "prediction + depth_map", "<=", 1.15),

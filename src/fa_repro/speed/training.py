@@ -19,6 +19,7 @@ from fa_repro.training import Trainer
 from fa_repro.training.trainer import build_optimizer
 
 TRAIN, STEP, USUAL = "fa-repro train", "bare step", "usual loop"
+# The limits: what is not the step itself may take a twentieth, and who has the usual loop should gain by this one.
 COMPARISONS = (
     Comparison("end to end, of the bare step on one resident batch", TRAIN, STEP, ">=", 0.95),
     Comparison("end to end, of the usual loop", TRAIN, USUAL, ">=", 2.0),
