@@ -9,6 +9,7 @@ from torch import nn
 
 from fa_repro import config
 from fa_repro.attribution import CONTROLS, METHODS, Context, captum_library, left_out
+from fa_repro.attribution.targets import predict
 from networks import FA, RESNET, hooks, network
 from samples import noise, pixels
 
@@ -58,6 +59,23 @@ def test_without_its_rows_a_batch_gets_others_donors_and_noise(method):
 
 
 # What a model lacks
+
+
+@pytest.mark.parametrize("method", [name for name in INSTALLED if name not in CONTROLS])
+def test_no_map_is_rounded_to_tf32(monkeypatch, method):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    model, seen = network(FA), []
+    for module in model.modules():
+        module.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    model(images)
+    assert True in seen  # as by default
+    targets = torch.tensor([0, 1])
+    for work in (lambda: METHODS[method](model, images, targets, NEAREST), lambda: predict(model, images, 2)):
+        seen.clear()
+        work()
+        assert seen and True not in seen
+    assert torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(

@@ -281,6 +281,19 @@ def test_fp32_is_read_without_tf32(images, monkeypatch):
     assert torch.backends.cudnn.allow_tf32
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_changes_nothing_beyond_rounding(images):
+    model = network()
+    methods = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
+    settings = SETTINGS | {"methods": methods, "imputations": ["mean", "blur", "noise", "noisy_linear"]}
+    context = Context(batch_size=4, repeats=2, patch=2)
+    here = measure(model, images, LABELS, context=context, **settings)
+    there = measure(model.cuda(), images.cuda(), LABELS.cuda(), context=context, **settings)
+    for one, other in zip(here, there, strict=True):
+        assert np.abs(one.probability - other.probability).max() < 1e-3
+        assert (one.targets == other.targets).all() and (one.degenerate == other.degenerate).all()
+
+
 def test_the_rows_are_written_part_by_part_as_they_would_be_whole(images):
     model = network()
     settings = SETTINGS | {"methods": ["center", "random"], "imputations": ["mean", "zero"], "context": Context()}
