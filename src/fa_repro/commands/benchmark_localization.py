@@ -20,8 +20,9 @@ from fa_repro.localization.figures import bars_figure, examples_figure
 from fa_repro.localization.mosaics import Mosaics
 from fa_repro.localization.summary import localization_table, summary_markdown, warnings
 from fa_repro.plotting import png
+from fa_repro.ready import make_ready
 from fa_repro.rundir import RunDir
-from fa_repro.subject import make_ready, open_subject
+from fa_repro.subject import open_subject
 
 AGAINST_TRUTH = ("pointing_game", "energy")
 

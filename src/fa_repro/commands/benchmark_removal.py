@@ -14,6 +14,7 @@ from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
+from fa_repro.ready import make_ready
 from fa_repro.removal import Measured, measure, write_per_image
 from fa_repro.removal.benchmark import images_read, readings_of_an_image
 from fa_repro.removal.examples import draw_examples
@@ -23,7 +24,7 @@ from fa_repro.removal.summary import precision_notes, summary_markdown, unread_n
 from fa_repro.removal.tables import tabulate
 from fa_repro.removal.warnings import warnings_by_imputation
 from fa_repro.rundir import RunDir
-from fa_repro.subject import make_ready, open_subject
+from fa_repro.subject import open_subject
 
 
 def run(cfg: DictConfig) -> int:

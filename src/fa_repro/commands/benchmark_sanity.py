@@ -9,11 +9,12 @@ from fa_repro.bounds import check_word
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.plotting import png
+from fa_repro.ready import make_ready
 from fa_repro.rundir import RunDir
 from fa_repro.sanity import layers, left_as_they_are, measure
 from fa_repro.sanity.figures import sanity_figure
 from fa_repro.sanity.summary import sanity_table, summary_markdown
-from fa_repro.subject import make_ready, open_subject
+from fa_repro.subject import open_subject
 
 
 def run(cfg: DictConfig) -> int:

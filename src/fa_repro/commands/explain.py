@@ -20,8 +20,9 @@ from fa_repro.errors import InputError
 from fa_repro.files import digest
 from fa_repro.models.external import probe
 from fa_repro.plotting import png
+from fa_repro.ready import make_ready
 from fa_repro.rundir import RunDir
-from fa_repro.subject import Subject, make_ready, open_subject
+from fa_repro.subject import Subject, open_subject
 
 TOP = 5  # likeliest classes that are told of each image
 ROWS = 8  # images in a figure

@@ -6,7 +6,8 @@ import torch
 from omegaconf import OmegaConf
 
 from fa_repro.attribution import Context
-from fa_repro.subject import Subject, Training, make_ready
+from fa_repro.ready import make_ready
+from fa_repro.subject import Subject, Training
 from networks import fa_cnn, task
 from samples import image_set
 
