@@ -43,6 +43,13 @@ def test_a_networks_accuracy_stands_beside_its_cost(whole):
     assert table in report(groups(whole), whole)
 
 
+def test_seeds_on_busy_and_idle_machines_are_told_with_their_least_and_most(whole):
+    other = metrics(0.92) | {"images_per_second": 150.4, "seconds": 126}
+    make_run(whole / "shapes", "train", "fa_cnn-seed1", metrics=other)
+    table = accuracy_table(groups(whole))
+    assert "| `fa_cnn` | 91.00 ± 1.41 | 2 | 1.00 M | 30.0 M | 2 | 150–400 | 1.0–2.1 |" in table
+
+
 def test_proofs_are_told_with_their_largest_errors(whole):
     def told():
         (group,) = groups(whole)

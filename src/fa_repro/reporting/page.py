@@ -26,7 +26,8 @@ COMMANDS = (
 )  # fmt: skip
 HOW = (
     "The last epoch is reported: mean ± standard deviation over seeds; of one seed, a point more or less is within the "
-    "spread. Throughput and minutes are the runs' own, on a machine they may have shared."
+    "spread. Throughput and minutes are the runs' own, from the least to the most, on a machine they may have "
+    "shared."
 )
 FRONT = (
     "Networks trained with pixels removed: top-1 on intact test images, and the LeRF − MoRF area of the map that a "

@@ -22,6 +22,12 @@ def spread(values: list[float], digits: int) -> str:
     return f"{mean} ± {column.std():.{digits}f}" if len(values) > 1 else mean
 
 
+def _from_to(values: list[float], digits: int) -> str:
+    """Return the smallest and the largest value: of runs on busy and idle machines a mean would say nothing."""
+    low, high = f"{min(values):.{digits}f}", f"{max(values):.{digits}f}"
+    return low if low == high else f"{low}–{high}"
+
+
 def _groups_column(found: Sequence[Group], name: str) -> list[str]:
     """Return the column that tells groups apart: none if there is but one."""
     return [name] if len(found) > 1 else []
@@ -50,8 +56,8 @@ def accuracy_table(found: Sequence[Group]) -> str:
                     f"{first['parameters'] / 1e6:.2f} M",
                     f"{first['macs'] / 1e6:.1f} M",
                     str(first["epochs"]),
-                    f"{sum(m['images_per_second'] for m in metrics) / len(metrics):.0f}",
-                    f"{sum(m['seconds'] for m in metrics) / len(metrics) / 60:.1f}",
+                    _from_to([m["images_per_second"] for m in metrics], 0),
+                    _from_to([m["seconds"] / 60 for m in metrics], 1),
                 ]
             )
     columns = ["test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs", "training images/s", "minutes"]
