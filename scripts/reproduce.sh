@@ -35,8 +35,13 @@ case $profile in
     images=(n_images=2000) shown=(measures=[grid,grid_peak]) randomised=() ;;
   search)
     cifar10
-    for grid in ablations resnets twins resolution depth width maps alpha; do
-      "$fa_repro" train -m "${data[@]}" "experiment=search/$grid" results=results/search/cifar10
+    out=results/search/cifar10
+    for grid in ablations resnets twins resolution depth width maps alpha removal; do
+      "$fa_repro" train -m "${data[@]}" "experiment=search/$grid" "results=$out"
+    done
+    for run in "$out"/train/*-trainer.locality_*; do # of the last grid
+      "$fa_repro" benchmark-removal "checkpoint=$run/checkpoint.pt" split=val "${data[@]}" "results=$out" "name=${run##*/}" \
+        'methods=[feature_map,grad_cam,occlusion]' >/dev/null
     done
     exec "$fa_repro" report ;;
   *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10 or search." >&2; exit 2 ;;

@@ -1,7 +1,8 @@
 """REPORT.md: claim, evidence, verdict, every figure linked; and the results part of a README."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -128,26 +129,37 @@ def _section(group: Group) -> list[str]:
 
 
 def search_section(name: str, table: pd.DataFrame) -> list[str]:
-    """Return what a search tried, the best on validation images first."""
-    rows = [
-        [
-            f"`{line['name']}`",
-            f"{100 * line['val_top1']:.1f}",
-            f"{line['parameters'] / 1e6:.2f} M",
-            f"{line['macs'] / 1e6:.1f} M",
-            f"{line['images_per_second']:.0f}",
-            "–" if pd.isna(line["share_of_occlusion"]) else f"{line['share_of_occlusion']:.2f}",
+    """Return what a search tried, the best on validation images first; networks that saw removal stand apart."""
+    ordered = table.sort_values("val_top1", ascending=False)
+    costs = ["validation top-1 [%]", "parameters", "multiply–adds", "training images/s"]
+
+    def rows(lines: pd.DataFrame, more: Callable[[dict[Hashable, Any]], list[str]]) -> list[list[str]]:
+        return [
+            [
+                f"`{line['name']}`",
+                f"{100 * line['val_top1']:.1f}",
+                f"{line['parameters'] / 1e6:.2f} M",
+                f"{line['macs'] / 1e6:.1f} M",
+                f"{line['images_per_second']:.0f}",
+                *more(line),
+            ]
+            for line in lines.to_dict("records")
         ]
-        for line in table.sort_values("val_top1", ascending=False).to_dict("records")
-    ]
-    header = ["variant", "validation top-1 [%]", "parameters", "multiply–adds", "training images/s"]
-    header.append("own map, share of occlusion")
-    return [
+
+    def maps(line: dict[Hashable, Any]) -> list[str]:
+        share = line["share_of_occlusion"]
+        return [f"{line['locality']:g}", "–" if pd.isna(share) else f"{share:.2f}"]
+
+    parts = [
         f"## Search: {name}",
         f"{len(table)} variants, judged on training images held out; all keys: [{name}.csv](search/{name}.csv).",
         f"![validation top-1 against multiply–adds and parameters](search/{name}.png)",
-        markdown_table(header, rows),
+        markdown_table(["variant", *costs], rows(ordered[ordered.removal == 0], lambda line: [])),
     ]
+    if len(familiar := ordered[ordered.removal > 0]):
+        header = ["trained with removal", *costs, "loss on the maps", "own map, share of occlusion"]
+        parts.append(markdown_table(header, rows(familiar, maps)))
+    return parts
 
 
 def report(

@@ -1,4 +1,4 @@
-"""What a search tried: a table of every variant and its validation accuracy, and a figure of it against cost.
+"""What a search tried: a table of every variant, its validation accuracy and its map's worth, and a figure of both.
 
 Runs of ``results=RESULTS/search/NAME`` are gathered in ``RESULTS/search/NAME.csv``, each with what a removal benchmark
 of the same name and folder found on validation images (``split=val``). The table is what is kept: a variant stays in it
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fa_repro.errors import InputError
@@ -18,8 +19,8 @@ from fa_repro.reporting.front import own_map
 
 FOLDER = "search"
 COLUMNS = [
-    "name", "model", "config", "seed", "epochs", "n_train", "parameters", "macs", "images_per_second", "val_top1",
-    "share_of_occlusion",
+    "name", "model", "config", "removal", "locality", "seed", "epochs", "n_train", "parameters", "macs",
+    "images_per_second", "val_top1", "share_of_occlusion",
 ]  # fmt: skip
 # Mark, colour and label of each kind of network, by the beginning of its name; the ablations are what is left.
 _KINDS = {"resnet": ("D", "#D55E00", "ResNet"), "fa_cnn": ("o", "#0072B2", "FA-CNN"), "": ("s", "#009E73", "ablation")}
@@ -73,8 +74,10 @@ def _line(run: Run, benchmark: Run | None) -> dict[str, object]:
         "name": run.name,
         "model": model["name"],
         "config": " ".join(f"{key}={str(value).replace(' ', '')}" for key, value in words.items()),
+        "removal": words.get("augment.removal", 0.0),
+        "locality": words.get("locality", 0.0),
         "seed": config["seed"],
-        **{key: metrics[key] for key in COLUMNS[4:-1]},
+        **{key: metrics[key] for key in COLUMNS[COLUMNS.index("epochs") : -1]},
         "share_of_occlusion": _share(model["name"], benchmark),
     }
 
@@ -96,16 +99,37 @@ def _flat(node: dict, prefix: str = "") -> dict[str, object]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw validation top-1 against multiply-adds and parameters, a mark for each variant, of its kind of network."""
-    fig, (panels,) = figure(1, 2, (4.6, 3.6))
+    """Draw what was tried, a mark for each variant, of its kind of network.
+
+    Validation top-1 against multiply-adds and parameters, of networks that saw whole images; and, where maps were
+    judged by removal, the share of occlusion's area against validation top-1, of networks that saw removal.
+    """
     kinds = np.array([next(kind for kind in _KINDS if name.startswith(kind)) for name in table.model])
     kinds[table.model.isin(ABLATIONS)] = ""
+    whole, judged = table.removal == 0, (table.removal > 0) & table.share_of_occlusion.notna()
+    fig, (panels,) = figure(1, 3 if judged.any() else 2, (4.6, 3.6))
     for kind, (marker, colour, label) in _KINDS.items():
-        lines = table[kinds == kind]
-        for axes, cost in zip(panels, ("macs", "parameters"), strict=True):
+        lines = table[(kinds == kind) & whole]
+        for axes, cost in zip(panels[:2], ("macs", "parameters"), strict=True):
             if len(lines):
                 axes.plot(lines[cost] / 1e6, 100 * lines.val_top1, marker, color=colour, label=label, ms=5, alpha=0.8)
     panels[0].set(xlabel="multiply–adds of a forward pass [millions]", ylabel="validation top-1 [%]")
     panels[1].set(xlabel="parameters [millions]")
-    panels[1].legend()
+    if whole.any():
+        panels[1].legend()
+    if judged.any():
+        _draw_shares(panels[2], table[judged].assign(kind=kinds[judged]))
     return fig
+
+
+def _draw_shares(axes: Axes, table: pd.DataFrame) -> None:
+    axes.axhline(1, ls="--", color="0.4", lw=0.8)
+    axes.annotate("occlusion", (0, 1), xycoords=("axes fraction", "data"), va="bottom", color="0.4", fontsize=7)
+    for line in table.to_dict("records"):
+        marker, colour, _ = _KINDS[line["kind"]]
+        at = (100 * line["val_top1"], line["share_of_occlusion"])
+        axes.plot(*at, marker, color=colour, ms=5, mfc=colour if line["locality"] else "none")
+        axes.annotate(line["model"], at, xytext=(4, 4), textcoords="offset points", fontsize=6.5)
+    axes.margins(x=0.25, y=0.15)
+    axes.set_title("trained with removal; filled: with the loss on the maps")
+    axes.set(xlabel="validation top-1 [%]", ylabel="own map, share of occlusion's LeRF − MoRF")
