@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fa_repro.errors import InputError
+from fa_repro.torchvision_library import torchvision_part
 
 
 def split_folder(root: Path, split: str) -> Path:
@@ -46,18 +47,18 @@ def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
         InputError: a class folder is missing or empty.
 
     """
-    from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
-
+    folders = torchvision_part("datasets.folder")
+    endings = folders.IMG_EXTENSIONS
     try:
-        classes, index = find_classes(str(folder))
-        files = make_dataset(str(folder), index, IMG_EXTENSIONS)
+        classes, index = folders.find_classes(str(folder))
+        files = folders.make_dataset(str(folder), index, endings)
     except FileNotFoundError as error:
         raise InputError(f"{folder}: {str(error).splitlines()[0].rstrip('.')}.") from None
     inside = (Path(name, file) for kind in classes for name, _, names in os.walk(folder / kind) for file in names)
-    others = sorted(file for file in inside if file.suffix.lower() not in IMG_EXTENSIONS and file.name[0] != ".")
+    others = sorted(file for file in inside if file.suffix.lower() not in endings and file.name[0] != ".")
     if others:
-        endings = ", ".join(IMG_EXTENSIONS)
-        print(f"{folder}: {len(others)} files are no {endings} and not read, such as {others[0].name}", file=sys.stderr)
+        words = f"{len(others)} files are no {', '.join(endings)} and not read, such as {others[0].name}"
+        print(f"{folder}: {words}", file=sys.stderr)
     return files, tuple(classes)
 
 
@@ -78,14 +79,13 @@ def image_files(paths: Sequence[str]) -> list[Path]:
         InputError: a path is not there, or a folder holds no image.
 
     """
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
+    endings = torchvision_part("datasets.folder").IMG_EXTENSIONS
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in IMG_EXTENSIONS and file.is_file())
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in endings and file.is_file())
             if not inside:
-                raise InputError(f"images={path}: no image in this folder ({', '.join(IMG_EXTENSIONS)}).")
+                raise InputError(f"images={path}: no image in this folder ({', '.join(endings)}).")
             found += inside
         elif path.is_file():
             found.append(path)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from fa_repro.errors import InputError
+from fa_repro.torchvision_library import torchvision_part
 
 
 def _open(name: str, root: str, split: str, download: bool) -> Any:
-    from torchvision import datasets
-
+    datasets = torchvision_part("datasets")
     train = split == "train"
     opened: dict[str, Callable[[], Any]] = {
         "cifar10": lambda: datasets.CIFAR10(root, train, download=download),
@@ -48,6 +48,8 @@ def load(name: str, root: str, split: str, download: bool) -> tuple[Tensor, Tens
     """
     try:
         data = _open(name, root, split, download)
+    except InputError:
+        raise
     except ModuleNotFoundError as error:  # SVHN's files are MATLAB's
         raise InputError(f"data={name} needs {error.name}: pip install {error.name}.") from None
     except Exception as error:  # torchvision raises what its readers raise

@@ -21,6 +21,7 @@ from fa_repro.device import arithmetic
 from fa_repro.errors import InputError, did_you_mean, first_line
 from fa_repro.models.normalization import Normalize
 from fa_repro.saved import read_saved
+from fa_repro.torchvision_library import torchvision_part
 
 # Of ImageNet's training set: what torchvision's weights were trained with (its docs, "Models and pre-trained weights").
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -34,10 +35,8 @@ class TorchvisionNet(nn.Module):
 
     def __init__(self, name: str, n_classes: int) -> None:
         super().__init__()
-        from torchvision import models
-
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
-        self.net = models.get_model(name, weights=None, num_classes=n_classes)
+        self.net = torchvision_part("models").get_model(name, weights=None, num_classes=n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,3,H,W) in [0,1] to logits (N,K)."""
@@ -86,8 +85,7 @@ def build_external(config: Mapping[str, Any], n_classes: int, seed: int) -> nn.M
 
 
 def _torchvision(name: str, n_classes: int) -> nn.Module:
-    from torchvision import models
-
+    models = torchvision_part("models")
     known = models.list_models(module=models)
     if name not in known:
         raise InputError(

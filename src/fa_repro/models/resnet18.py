@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from fa_repro.models.normalization import Normalize
+from fa_repro.torchvision_library import torchvision_part
 
 SMALL = 64  # pixels; up to this side the ImageNet stem, which shrinks fourfold, would leave too small a map
 
@@ -32,13 +33,11 @@ class ResNet18(nn.Module):
 
         """
         super().__init__()
-        from torchvision.models import resnet18
-
         self.n_classes = n_classes
         small = image_size <= SMALL
         self.down_sampling = 8 if small else 32
         self.normalize = Normalize(mean, std)
-        self.net = resnet18(num_classes=n_classes)
+        self.net = torchvision_part("models").resnet18(num_classes=n_classes)
         if small:
             self.net.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
             self.net.maxpool = nn.Identity()

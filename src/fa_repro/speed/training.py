@@ -15,6 +15,7 @@ from fa_repro.data import ImageSet
 from fa_repro.data.augment import Removed, removal_mask
 from fa_repro.device import bf16_is_native
 from fa_repro.speed.timing import Comparison, Contender
+from fa_repro.torchvision_library import torchvision_part
 from fa_repro.training import Trainer
 from fa_repro.training.trainer import build_optimizer
 
@@ -30,8 +31,7 @@ class _Single(Dataset[tuple[Tensor, int]]):
     """Images one at a time through torchvision's transforms, as the usual loop has them."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, border: int, mirror: bool) -> None:
-        from torchvision import transforms
-
+        transforms = torchvision_part("transforms")
         self.images, self.labels = images, labels  # (N,H,W,C) uint8, (N,)
         steps: list[Any] = [transforms.ToPILImage()]
         if border:
