@@ -25,6 +25,21 @@ def test_every_extra_that_a_message_or_a_config_names_is_one():
     assert "captum" in named and named <= extras.keys()
 
 
+def test_configs_are_found_in_a_source_tree_that_is_not_installed(tmp_path):
+    installed = "sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]"
+    program = f"import sys; {installed}; import fa_repro.configs; print(fa_repro.configs.__file__)"
+
+    def run(source):
+        words = [sys.executable, "-c", program]
+        return subprocess.run(words, capture_output=True, text=True, env={"PYTHONPATH": str(source)}, cwd=tmp_path)
+
+    assert run(ROOT / "src").stdout.strip() == str(ROOT / "configs" / "__init__.py")
+    alone = tmp_path / "src" / "fa_repro"  # with no configs/ beside it
+    alone.mkdir(parents=True)
+    (alone / "__init__.py").write_text((ROOT / "src/fa_repro/__init__.py").read_text())
+    assert "No module named 'fa_repro.configs'" in run(alone.parent).stderr
+
+
 @pytest.mark.slow
 def test_the_wheel_ships_every_config_and_module(tmp_path):
     words = [
