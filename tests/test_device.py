@@ -33,6 +33,10 @@ def test_a_gpu_is_the_first_or_the_process_own_and_repeats_itself(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert device.choose_device("auto") == device.choose_device("cuda") == torch.device("cuda:1")
     assert device.choose_device("cuda:0") == torch.device("cuda:0")  # asked for by its number
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert device.choose_device("cuda") == torch.device("cuda:1")
+    with pytest.raises(InputError, match=r"^device=cuda:0: every process would take this GPU"):
+        device.choose_device("cuda:0")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(InputError, match=r"^device=cuda:2: "):
         device.choose_device("auto")

@@ -50,6 +50,20 @@ def test_every_kind_leaves_the_images_alone_and_fits_them(kind):
     assert not torch.equal(out, images)
 
 
+def test_blur_is_not_rounded_to_tf32(monkeypatch):
+    cudnn, seen, convolve = torch.backends.cudnn, [], torch.nn.functional.conv2d
+
+    def noting(*args, **kwargs):
+        seen.append(cudnn.allow_tf32)
+        return convolve(*args, **kwargs)
+
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", noting)
+    noting(torch.zeros(1, 1, 3, 3), torch.zeros(1, 1, 1, 1))
+    gaussian_blur(noise(1, 3, 16, 16), 2.0)
+    assert seen == [True, False, False] and cudnn.allow_tf32
+
+
 @pytest.mark.parametrize("size", [8, 16, 32])
 def test_blur_is_a_gaussian_of_an_eighth_of_the_side(size):
     images = noise(2, 3, size, size)

@@ -55,6 +55,20 @@ def test_the_training_loss_is_the_mean_over_the_steps():
     assert run.history[0]["train_loss"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fp32_is_trained_without_tf32_forward_and_backward(monkeypatch, precision):
+    cudnn, seen = torch.backends.cudnn, []
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    run = trainer(epochs=1, n=8, precision=precision)
+    for module in run.model.modules():
+        module.register_forward_pre_hook(lambda *_: seen.append(cudnn.allow_tf32))
+    for weight in run.model.parameters():
+        weight.register_hook(lambda _: seen.append(cudnn.allow_tf32))
+    run.fit(lambda: None)
+    assert set(seen) == {precision != "fp32"} and len(seen) > 2 * len(list(run.model.parameters()))
+    assert cudnn.allow_tf32
+
+
 class Noting(nn.Module):
     """Notes the first pixel of each image that it is given."""
 

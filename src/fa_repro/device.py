@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fa_repro.errors import InputError
 
@@ -17,13 +18,15 @@ def choose_device(word: str) -> torch.device:
     """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        InputError: the machine has no such device.
+        InputError: the machine has no such device, or several processes would share one GPU.
 
     """
     if word == "auto":
         word = "cuda" if torch.cuda.is_available() else "cpu"
     if word == "cuda" and "LOCAL_RANK" in os.environ:
         word = f"cuda:{os.environ['LOCAL_RANK']}"  # torchrun's processes take a GPU each
+    elif word.startswith("cuda:") and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise InputError(f"device={word}: every process would take this GPU. Give device=cuda, and each takes its own.")
     device = torch.device(word)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -69,7 +72,7 @@ def choose_precision(word: str, device: torch.device) -> torch.dtype:
 def bf16_is_native(device: torch.device) -> bool:
     """Return whether ``device`` has instructions for bf16 products."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     flags = _cpuinfo("flags").split()
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
@@ -86,13 +89,18 @@ def choose_memory_format(word: str) -> torch.memory_format:
 
 
 def arithmetic(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
-    """Return the context in which ``precision`` is what it says: autocast, or no TF32.
+    """Return the context in which ``precision`` is what it says: autocast, or no TF32."""
+    return true_fp32(precision) if precision == torch.float32 else autocast(device, precision)
+
+
+def true_fp32(precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
+    """Return a context without TF32; for another ``precision`` than float32 one that does nothing.
 
     By default a GPU rounds the factors of fp32's convolutions to 10 bits (TF32), differently in different algorithms.
     """
     if precision == torch.float32:
         return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-    return autocast(device, precision)
+    return contextlib.nullcontext()
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[Any]:
@@ -100,3 +108,8 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=precision)
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Return ``values``, which lie on the CPU, on ``device``, without waiting for what it is at work on."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)

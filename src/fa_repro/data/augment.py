@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fa_repro.device import send
+
 LARGEST_REMOVED_SHARE = 0.9  # of an image's pixels, so that some of it is left to learn from
 REMOVAL_PATCH = 4  # pixels a side; that of configs/benchmark_removal.yaml
+CPU = torch.device("cpu")
 REGION_GRID = 6  # side of the noise that regions are drawn from: holes of about a fifth of the image's side
 
 
@@ -24,7 +27,7 @@ def crop(images: Tensor, border: int, generator: torch.Generator) -> Tensor:
         return images
     n, _, height, width = images.shape
     padded = F.pad(images.float(), (border,) * 4, mode="reflect").to(images.dtype)
-    dy, dx = torch.randint(0, 2 * border + 1, (2, n), generator=generator).to(images.device)
+    dy, dx = send(torch.randint(0, 2 * border + 1, (2, n), generator=generator), images.device)
     rows = (dy[:, None] + torch.arange(height, device=images.device))[:, None, :, None]
     cols = (dx[:, None] + torch.arange(width, device=images.device))[:, None, None, :]
     return padded[
@@ -65,7 +68,9 @@ class Removed(NamedTuple):
     together: Tensor  # (n,) bool: whether neighbours went together, as patches or regions; else each by itself, or none
 
 
-def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.Generator) -> Removed:
+def removal_mask(
+    n: int, size: tuple[int, int], share: float, generator: torch.Generator, device: torch.device = CPU
+) -> Removed:
     """Choose pixels to remove from a random share of images.
 
     An affected image loses a share of its positions drawn evenly from 0 to 0.9. In a third of the cases these are
@@ -76,26 +81,31 @@ def removal_mask(n: int, size: tuple[int, int], share: float, generator: torch.G
         n: images.
         size: (H,W) in pixels.
         share: of the images that are affected.
-        generator: on the CPU.
+        generator: on the CPU, so that every device draws the same.
+        device: where it is worked out, and the masks lie.
 
     """
     height, width = size
-    affected = torch.rand(n, generator=generator) < share
-    lost = torch.rand(n, generator=generator) * LARGEST_REMOVED_SHARE
-    pixels = _lowest(torch.rand(n, height, width, generator=generator), lost)
-    grid = (n, -(-height // REMOVAL_PATCH), -(-width // REMOVAL_PATCH))
-    patches = _lowest(torch.rand(grid, generator=generator), lost)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    affected = send(drawn(n) < share, device)
+    lost = send(drawn(n) * LARGEST_REMOVED_SHARE, device)
+    pixels = _lowest(send(drawn(n, height, width), device), lost)
+    patches = _lowest(send(drawn(n, -(-height // REMOVAL_PATCH), -(-width // REMOVAL_PATCH)), device), lost)
     patches = patches.repeat_interleave(REMOVAL_PATCH, 1).repeat_interleave(REMOVAL_PATCH, 2)[:, :height, :width]
-    coarse = torch.rand(n, 1, REGION_GRID, REGION_GRID, generator=generator)
-    regions = _lowest(F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)[:, 0], lost)
-    kind = torch.randint(3, (n,), generator=generator)
-    mask = torch.stack([pixels, patches, regions])[kind, torch.arange(n)] & affected[:, None, None]
+    # Interpolated before it is sent: devices round differently, and ranks tell.
+    smooth = F.interpolate(drawn(n, 1, REGION_GRID, REGION_GRID), size=size, mode="bilinear", align_corners=False)
+    regions = _lowest(send(smooth[:, 0], device), lost)
+    kind = send(torch.randint(3, (n,), generator=generator), device)
+    mask = torch.stack([pixels, patches, regions])[kind, torch.arange(n, device=device)] & affected[:, None, None]
     return Removed(mask, (kind > 0) & mask.flatten(1).any(1))
 
 
 def _lowest(values: Tensor, share: Tensor) -> Tensor:
     """Choose exactly floor(share * positions) positions of each map, the lowest: (n,h,w), (n,) -> (n,h,w) bool."""
-    rank = values.flatten(1).argsort(1).argsort(1)
+    rank = values.flatten(1).argsort(dim=1, stable=True).argsort(1)  # stable: ties are the same on every device
     return (rank < (share * rank.shape[1]).floor()[:, None]).view(values.shape)
 
 
@@ -122,8 +132,7 @@ def augment(
     values = images.float() / 255
     if removal == 0:
         return values, None
-    drawn = removal_mask(len(values), (values.shape[2], values.shape[3]), removal, generator)
-    removed = Removed(*(part.to(values.device) for part in drawn))
+    removed = removal_mask(len(values), (values.shape[2], values.shape[3]), removal, generator, values.device)
     return remove(values, removed.mask, colour), removed
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fa_repro.device import arithmetic
 from fa_repro.noise import noise_field
 from fa_repro.removal.noisy_linear import NOISE, fill_linearly, with_noise
 
@@ -75,6 +76,7 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
     n, channels, height, width = images.shape
     planes = torch.cat([images.reshape(n * channels, 1, height, width), images.new_ones(1, 1, height, width)])
-    planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
-    planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(radius, 0))
+    with arithmetic(images.device, torch.float32):
+        planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
+        planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(radius, 0))
     return (planes[:-1] / planes[-1:]).view_as(images)

@@ -14,6 +14,7 @@ from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.patches import patch_numbers
 from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.targets import predict
+from fa_repro.device import arithmetic
 from fa_repro.errors import first_line
 from fa_repro.models import FeatureAlignCNN
 from fa_repro.speed.timing import Comparison, Contender
@@ -48,15 +49,17 @@ def explanation_contenders(
 
     def every(name: str, work: Callable[[Tensor, Tensor], object]) -> Contender:
         def run() -> int:
-            for part, chosen in batches:
-                work(part, chosen)
+            with arithmetic(images.device, torch.float32):  # as our methods have it
+                for part, chosen in batches:
+                    work(part, chosen)
             return len(images)
 
         return Contender(name, run)
 
     def some(name: str, work: Callable[[Tensor, Tensor], object]) -> Contender:
         def run() -> int:
-            work(images[:few], targets[:few])
+            with arithmetic(images.device, torch.float32):
+                work(images[:few], targets[:few])
             return len(images[:few])
 
         return Contender(name, run)

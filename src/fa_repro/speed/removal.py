@@ -13,6 +13,7 @@ from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.targets import predict
 from fa_repro.data.image_set import resize
+from fa_repro.device import arithmetic
 from fa_repro.removal import measure
 from fa_repro.removal.noisy_linear import fill_linearly
 from fa_repro.removal.reader import Reader
@@ -79,9 +80,10 @@ def removal_contenders(
 
     @torch.inference_mode()
     def plain() -> int:
-        for _ in range(readings):
-            for part in whole.split(context.batch_size):
-                model(part)
+        with arithmetic(whole.device, torch.float32):  # as the protocol reads
+            for _ in range(readings):
+                for part in whole.split(context.batch_size):
+                    model(part)
         return readings * len(whole)
 
     def protocol(imputation: str) -> Contender:
@@ -109,7 +111,8 @@ def removal_contenders(
 
     def explain(name: str, work: Any, network: nn.Module) -> Contender:
         def run() -> int:
-            work(network, patched, targets, context)
+            with arithmetic(patched.device, torch.float32):
+                work(network, patched, targets, context)
             return len(patched)
 
         return Contender(name, run)

@@ -8,6 +8,7 @@ normalises by its own share of the batch.
 import contextlib
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import NamedTuple
 
 import torch
@@ -69,6 +70,8 @@ class World(NamedTuple):
 
 
 ALONE = World()
+# For one another: rank 0 may download and decode a large data set while the others wait.
+PATIENCE = timedelta(hours=2)
 
 
 @contextlib.contextmanager
@@ -79,7 +82,9 @@ def joined(device: torch.device) -> Iterator[World]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl", timeout=PATIENCE, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=PATIENCE)
     world = World(dist.get_rank(), dist.get_world_size())
     try:
         yield world

@@ -34,7 +34,8 @@ class Resume:
         if not path.exists():
             return False
         try:
-            state = torch.load(path, map_location=self._trainer.device, weights_only=True)
+            # On the CPU: AdamW's step counters stay where they are loaded to, and on a GPU it waits for each of them.
+            state = torch.load(path, map_location="cpu", weights_only=True)
             self._trainer.restore(state)
             made = state["made"]
         except Exception as error:  # torch raises what its zip and pickle readers raise

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from fa_repro.data import ImageSet
 from fa_repro.data.augment import Removed, augment, mirrored
-from fa_repro.device import autocast, choose_memory_format, choose_precision
+from fa_repro.device import autocast, choose_memory_format, choose_precision, true_fp32
 from fa_repro.errors import InputError
 from fa_repro.training.distributed import ALONE, World
 from fa_repro.training.evaluate import evaluate
@@ -141,7 +141,10 @@ class Trainer:
             removed: what they lost; the recipe's ``locality`` needs it.
 
         """
-        images = images.contiguous(memory_format=self.memory_format)
+        with true_fp32(self.precision):  # the backward pass, too
+            return self._learn(images.contiguous(memory_format=self.memory_format), labels, removed)
+
+    def _learn(self, images: Tensor, labels: Tensor, removed: Removed | None) -> Tensor:
         with autocast(self.device, self.precision):
             if self.locality and removed:
                 logits, estimate = self.network(images, (~removed.mask)[:, None].to(images.dtype))
