@@ -36,10 +36,11 @@ case $profile in
   search)
     cifar10
     out=results/search/cifar10
-    for grid in ablations resnets twins resolution depth width maps alpha removal; do
+    for grid in ablations resnets twins resolution depth width maps alpha removal local; do
       "$fa_repro" train -m "${data[@]}" "experiment=search/$grid" "results=$out"
     done
-    for run in "$out"/train/*-trainer.locality_*; do # of the last grid
+    for config in $(grep -l 'removal: 0\.[1-9]' "$out"/train/*/config.yaml); do # of the last two grids
+      run=${config%/config.yaml}
       "$fa_repro" benchmark-removal "checkpoint=$run/checkpoint.pt" split=val "${data[@]}" "results=$out" "name=${run##*/}" \
         'methods=[feature_map,grad_cam,occlusion]' >/dev/null
     done

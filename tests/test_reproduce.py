@@ -32,18 +32,18 @@ def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, words):
     assert made == asked and len(asked) > 15
 
 
-def test_the_script_searches_every_grid_and_judges_the_maps_of_one(tmp_path):
+def test_the_script_searches_every_grid_and_judges_the_maps_where_removal_was_seen(tmp_path):
     grids = {file.stem for file in (Path(__file__).parents[1] / "configs/experiment/search").glob("*.yaml")}
-    for name in ("a-trainer.locality_0", "b-trainer.locality_1", "c"):
-        (tmp_path / "results/search/cifar10/train" / name).mkdir(parents=True)
+    for name, share in (("a", "0.5"), ("b", "0.5"), ("c", "0.0")):
+        folder = tmp_path / "results/search/cifar10/train" / name
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text(f"trainer:\n  augment:\n    removal: {share}\n")
     lines = commands_of(tmp_path, "search", "data")
     trainings = [line for line in lines if line[0] == "train"]
     assert sorted(line[4].removeprefix("experiment=search/") for line in trainings) == sorted(grids - {"base"})
     assert all(line[:4] == ["train", "-m", "data=cifar10", "data.root=data"] for line in trainings)
     judged = lines[len(trainings) :]
     assert all("split=val" in line and line[0] == "benchmark-removal" for line in judged)
-    assert [line[-2] for line in judged] == ["name=a-trainer.locality_0", "name=b-trainer.locality_1"]
-    assert [line[1] for line in judged] == [
-        f"checkpoint=results/search/cifar10/train/{name}/checkpoint.pt"
-        for name in ("a-trainer.locality_0", "b-trainer.locality_1")
-    ]
+    assert [line[-2] for line in judged] == ["name=a", "name=b"]
+    folder = "checkpoint=results/search/cifar10/train"
+    assert [line[1] for line in judged] == [f"{folder}/{name}/checkpoint.pt" for name in ("a", "b")]
