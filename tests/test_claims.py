@@ -58,6 +58,7 @@ def test_the_ablations_do_not_morph_slowly(whole, ablation):
     ("file", "words"),
     [
         ("metrics.json", metrics(0.9) | {"macs": 40_000_000}),
+        ("metrics.json", metrics(0.9) | {"precision": "bf16"}),
         ("config.yaml", {"trainer": {"epochs": 3}}),
         ("config.yaml", {"trainer": {"epochs": 2}, "data": {"n_train": 9}}),
     ],
@@ -68,6 +69,12 @@ def test_networks_of_another_recipe_or_cost_are_not_compared(whole, file, words)
     assert verdicts(whole)["C4"] == HOLDS
     (whole / "shapes/train/fa_cnn" / file).write_text(json.dumps(words))
     assert verdicts(whole)["C4"] == UNTESTED
+
+
+def test_a_precision_that_was_chosen_or_named_is_the_same(whole):
+    for name, word in (("fa_cnn", "auto"), ("resnet_small", "fp32")):
+        (whole / "shapes/train" / name / "config.yaml").write_text(json.dumps({"trainer": {"precision": word}}))
+    assert verdicts(whole)["C4"] == HOLDS
 
 
 def test_the_removal_claim_is_open_within_the_intervals_and_untested_without_a_yardstick(whole):

@@ -37,17 +37,17 @@ def test_a_missing_run_is_said_to_be_missing_and_its_claim_not_tested(whole):
 
 def test_a_networks_accuracy_stands_beside_its_cost(whole):
     table = accuracy_table(groups(whole))
-    names = ["network", "test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs"]
+    names = ["network", "test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs", "precision"]
     assert table.startswith(f"| {' | '.join([*names, 'training images/s', 'minutes'])} |\n")
-    assert "| `fa_cnn` | 90.00 | 1 | 1.00 M | 30.0 M | 2 | 400 | 1.0 |" in table
+    assert "| `fa_cnn` | 90.00 | 1 | 1.00 M | 30.0 M | 2 | fp32 | 400 | 1.0 |" in table
     assert table in report(groups(whole), whole)
 
 
 def test_seeds_on_busy_and_idle_machines_are_told_with_their_least_and_most(whole):
-    other = metrics(0.92) | {"images_per_second": 150.4, "seconds": 126}
+    other = metrics(0.92) | {"images_per_second": 150.4, "seconds": 126, "precision": "bf16"}
     make_run(whole / "shapes", "train", "fa_cnn-seed1", metrics=other)
     table = accuracy_table(groups(whole))
-    assert "| `fa_cnn` | 91.00 ± 1.41 | 2 | 1.00 M | 30.0 M | 2 | 150–400 | 1.0–2.1 |" in table
+    assert "| `fa_cnn` | 91.00 ± 1.41 | 2 | 1.00 M | 30.0 M | 2 | bf16 or fp32 | 150–400 | 1.0–2.1 |" in table
 
 
 def test_proofs_are_told_with_their_largest_errors(whole):
@@ -184,10 +184,17 @@ def test_runs_under_their_default_names_are_their_networks(whole, tmp_path):
 
 
 def test_what_wants_a_gpu_is_said_not_to_have_run(whole):
-    page = report(groups(whole), whole)
-    assert "Not run: `experiment=cifar10_gpu`, `experiment=fashion_mnist_gpu`, `experiment=imagenette_gpu`." in page
-    make_run(whole / "cifar10-gpu", "train", "fa_cnn_large", metrics=metrics(0.9))
-    assert "Not run: `experiment=fashion_mnist_gpu`, " in report(groups(whole), whole)
+    large = "_gpu model=fa_cnn_large,resnet18`"
+    others = f"`experiment=fashion_mnist{large}, `experiment=imagenette_gpu model=fa_cnn,resnet18`."
+    assert f"with 3 seeds, as they want a GPU: `experiment=cifar10{large}, {others}" in report(groups(whole), whole)
+    for seed in ("", "-seed1", "-seed2"):
+        assert f"`experiment=cifar10{large}" in report(groups(whole), whole)
+        make_run(whole / "cifar10-gpu", "train", f"fa_cnn_large{seed}", metrics=metrics(0.9))
+    half = f": `experiment=cifar10_gpu model=resnet18`, {others}"
+    assert half in report(groups(whole), whole) and half in readme_part(groups(whole))
+    for seed in ("", "-seed1", "-seed2"):
+        make_run(whole / "cifar10-gpu", "train", f"resnet18{seed}", metrics=metrics(0.9))
+    assert f": {others}" in report(groups(whole), whole)
 
 
 def test_a_table_beside_the_runs_is_no_run(whole):

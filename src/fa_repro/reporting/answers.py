@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from fa_repro.reporting.claims import identity_errors
-from fa_repro.reporting.collect import CONTROL, LINEAR_HEAD, RESNETS, UNORDERED, Group, Run
+from fa_repro.reporting.collect import CONTROL, FA_CNNS, RESNETS, Group, Run, has_class_maps
 from fa_repro.reporting.front import front, own_map
 
 
@@ -42,7 +42,7 @@ def _true(found: Sequence[Group]) -> str:
         identity_errors(run)
         for group in found
         for name, run in group.runs.get("verify-gradcam", {}).items()
-        if _is_own(name) and not name.endswith(CONTROL)
+        if has_class_maps(name) and not name.endswith(CONTROL)
     ]
     if not errors:
         return ""
@@ -54,17 +54,12 @@ def _true(found: Sequence[Group]) -> str:
     )
 
 
-def _is_own(name: str) -> bool:
-    """Say whether a network is an FA-CNN with the head that the identity is about."""
-    return name.startswith("fa_cnn") and name not in (LINEAR_HEAD, UNORDERED)
-
-
 def _cost(found: Sequence[Group]) -> list[str]:
     lines = []
     for group in found:
         top1 = {name: 100 * group.top1(name) for name in group.networks}
         resnet = next((name for name in RESNETS if name in top1), None)
-        own = [name for name in top1 if _is_own(name)]
+        own = [name for name in FA_CNNS if name in top1]
         if resnet and own:
             less = ", ".join(f"`{name}` {top1[name] - top1[resnet]:+.1f}" for name in own)
             lines.append(f"{group.name}: {less}; `{resnet}` has {top1[resnet]:.1f} %")

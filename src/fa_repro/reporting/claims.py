@@ -127,9 +127,14 @@ def morphing(group: Group) -> Verdict:
 
 
 def _recipe(run: Run) -> tuple[Any, ...]:
-    """Return what two trainings must share to be compared: recipe and images."""
-    data = run.config.get("data", {})
-    return run.config.get("trainer"), [data.get(key) for key in ("name", "n_train", "image_size", "seed")]
+    """Return what two trainings must share to be compared: recipe and images.
+
+    The precision is the one it was trained in: ``auto`` is bf16 on one machine and fp32 on another.
+    """
+    data, trainer = run.config.get("data", {}), run.config.get("trainer", {})
+    return trainer | {"precision": run.json("metrics.json")["precision"]}, [
+        data.get(key) for key in ("name", "n_train", "image_size", "seed")
+    ]
 
 
 def _versions(runs: Iterable[Run]) -> set[str]:

@@ -33,13 +33,23 @@ PROFILES = {
     "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened", "resnet_small"),
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
 }
-# The experiments that want a GPU, by the group that their headers name.
-ON_A_GPU = {"cifar10-gpu": "cifar10_gpu", "fashion_mnist-gpu": "fashion_mnist_gpu", "imagenette-gpu": "imagenette_gpu"}
+# The experiments that want a GPU, with the networks of their headers; a group has a hyphen for the last underscore.
+ON_A_GPU = {
+    "cifar10_gpu": ("fa_cnn_large", "resnet18"),
+    "fashion_mnist_gpu": ("fa_cnn_large", "resnet18"),
+    "imagenette_gpu": ("fa_cnn", "resnet18"),
+}
+GPU_SEEDS = 3  # of each network
 CONTROL = "-probability"  # behind a network's name: the identity was asked of the probability, and must fail
 
 
 # DATA-MODEL-seedN, what a run is called that was given no name.
 DEFAULT_NAME = re.compile(rf"(?P<data>.+)-(?P<model>{'|'.join(MODELS)})-seed(?P<seed>\d+)")
+
+
+def has_class_maps(network: str) -> bool:
+    """Say whether a network is an FA-CNN with the GAP head, whose feature maps belong to classes."""
+    return network.startswith("fa_cnn") and network not in (LINEAR_HEAD, UNORDERED)
 
 
 def short_name(name: str) -> str:
@@ -195,6 +205,18 @@ class Group:
             wanted.append(f"verify-gradcam/{own}{CONTROL}")
             wanted += [f"{c}/{n}" for n in (own, RESNETS[0]) for c in ("benchmark-localization", "benchmark-sanity")]
         yield from (name for name in wanted if self.get(*name.split("/")) is None)
+
+
+def not_run_on_a_gpu(found: list[Group]) -> list[str]:
+    """Return the words of the GPU experiments whose networks were not all trained with `GPU_SEEDS` seeds."""
+    trained = {group.name: group.networks for group in found}
+    lacking = []
+    for experiment, wanted in ON_A_GPU.items():
+        networks = trained.get("-".join(experiment.rsplit("_", 1)), {})
+        few = [name for name in wanted if len(networks.get(name, ())) < GPU_SEEDS]
+        if few:
+            lacking.append(f"experiment={experiment} model={','.join(few)}")
+    return lacking
 
 
 def groups(results: Path) -> list[Group]:

@@ -4,11 +4,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fa_repro.plotting import figure
-from fa_repro.reporting.collect import Group
+from fa_repro.reporting.collect import Group, has_class_maps
 
 COLUMNS = ["group", "network", "method", "top1", "seeds", "share_of_occlusion", "low", "high"]
-# By the beginning of a network's name: mark, colour, and the map that it explains itself by.
-_KINDS = {"fa_cnn": ("o", "#0072B2", "feature_map"), "": ("D", "#D55E00", "grad_cam")}
+# Mark, colour, and the map that a network explains itself by: one whose head gives it class maps, and any other.
+_OWN, _OTHER = ("o", "#0072B2", "feature_map"), ("D", "#D55E00", "grad_cam")
 
 
 def own_map(network: str) -> str:
@@ -39,7 +39,7 @@ def front(found: list[Group]) -> pd.DataFrame:
 
 
 def _kind(network: str) -> tuple[str, str, str]:
-    return next(kind for start, kind in _KINDS.items() if network.startswith(start))
+    return _OWN if has_class_maps(network) else _OTHER
 
 
 def draw(table: pd.DataFrame) -> Figure:

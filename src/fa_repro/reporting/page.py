@@ -8,7 +8,7 @@ import pandas as pd
 
 from fa_repro.reporting.answers import answers
 from fa_repro.reporting.claims import CLAIMS, UNTESTED, Verdict, judge
-from fa_repro.reporting.collect import ON_A_GPU, Group, Run
+from fa_repro.reporting.collect import GPU_SEEDS, Group, Run, not_run_on_a_gpu
 from fa_repro.reporting.tables import (
     BEHIND,
     UNFAMILIAR,
@@ -184,15 +184,19 @@ def report(
         missing = list(group.missing())
         if missing:
             parts.append("**Missing runs**: " + ", ".join(f"`{name}`" for name in missing) + ".")
-    known = {group.name for group in found}
-    if not_run := [f"`experiment={experiment}`" for name, experiment in ON_A_GPU.items() if name not in known]:
-        parts += ["## On a GPU", f"Not run: {', '.join(not_run)}."]
+    if words := _not_run_on_a_gpu(found):
+        parts += ["## On a GPU", words]
     if front is not None and len(front):
         parts += ["## Accuracy and faithfulness", FRONT, "![share of occlusion's area against top-1](front.png)"]
         parts.append("Its numbers: [front.csv](front.csv).")
     for name, table in (searches or {}).items():
         parts += search_section(name, table)
     return "\n\n".join(parts) + "\n"
+
+
+def _not_run_on_a_gpu(found: list[Group]) -> str:
+    lacking = ", ".join(f"`{words}`" for words in not_run_on_a_gpu(found))
+    return f"Not run with {GPU_SEEDS} seeds, as they want a GPU: {lacking}." if lacking else ""
 
 
 def _decided(verdicts: Mapping[str, Verdict]) -> bool:
@@ -229,6 +233,8 @@ def readme_part(found: list[Group], picture: str | None = None) -> str:
         HOW,
         accuracy_table(real),
     ]
+    if real != found and (words := _not_run_on_a_gpu(found)):
+        parts.append(words)
     if judged := {group.name: verdicts for group in found if _decided(verdicts := judge(group))}:
         parts += ["### The claims", VERDICTS, _verdict_table(judged)]
     if any(group.runs.get("benchmark-removal") for group in real):

@@ -56,11 +56,13 @@ def accuracy_table(found: Sequence[Group]) -> str:
                     f"{first['parameters'] / 1e6:.2f} M",
                     f"{first['macs'] / 1e6:.1f} M",
                     str(first["epochs"]),
+                    " or ".join(sorted({m["precision"] for m in metrics})),
                     _from_to([m["images_per_second"] for m in metrics], 0),
                     _from_to([m["seconds"] / 60 for m in metrics], 1),
                 ]
             )
-    columns = ["test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs", "training images/s", "minutes"]
+    columns = ["test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs", "precision"]
+    columns += ["training images/s", "minutes"]
     return markdown_table([*_groups_column(found, "trained as"), "network", *columns], rows)
 
 

@@ -1,0 +1,68 @@
+"""Every line of the README's table of accuracies has an experiment of its own, whose header states what it gave."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from fa_repro.reporting.collect import groups
+
+ROOT = Path(__file__).parents[1]
+ROWS = [
+    pytest.param(group.name, network, [run.path for run in runs], id=f"{group.name}-{network}")
+    for group in groups(ROOT / "results")
+    if group.name != "shapes" and not group.name.startswith("search")  # not in that table
+    for network, runs in group.networks.items()
+]
+
+
+def experiment(group: str, network: str) -> Path:
+    return ROOT / "configs/experiment" / group.replace("-", "_") / f"{network}.yaml"
+
+
+def unlike(file: Path, group: str, network: str, runs: list[Path]) -> str:
+    """Return what a header says otherwise than the runs, or nothing."""
+    header = " ".join(line.lstrip("# ") for line in file.read_text().partition("defaults:")[0].splitlines())
+    if f"experiment={group.replace('-', '_')}/{network} " not in header or f"name={network}" not in header:
+        return "command"
+    if f"results/{group}/train/{network}" not in header:
+        return "results"
+    stated = re.findall(r"\d\d\.\d+", header.partition("% top-1")[0])
+    measured = [100 * json.loads((run / "metrics.json").read_text())["top1"] for run in runs]
+    if len(stated) != len(measured):
+        return "seeds"
+    off = (
+        abs(float(a) - b) > 0.5 * 10 ** -len(a.partition(".")[2]) + 1e-9 for a, b in zip(stated, measured, strict=True)
+    )
+    if any(off):
+        return "top-1"
+    return "" if re.search(r"\d minutes?\b|\d+ on one of them", header) and "AMD EPYC" in header else "conditions"
+
+
+@pytest.mark.parametrize(("group", "network", "runs"), ROWS)
+def test_each_row_has_an_experiment_whose_header_states_its_result(group, network, runs):
+    assert unlike(experiment(group, network), group, network, runs) == ""
+
+
+@pytest.mark.parametrize(("group", "network", "runs"), ROWS)
+def test_each_run_was_trained_as_its_experiment_says(group, network, runs):
+    recipe = OmegaConf.load(experiment(group, network))
+    named = {key: value for item in recipe.defaults if not isinstance(item, str) for key, value in item.items()}
+    config = OmegaConf.load(runs[0] / "config.yaml")
+    assert named.get("override /model", network) in (network, config.model.name)
+
+
+def test_a_header_that_says_otherwise_is_found(tmp_path):
+    group, network, runs = ROWS[0].values
+    text = experiment(group, network).read_text()
+    for old, new, what in (
+        (f"{group.replace('-', '_')}/{network} ", "other ", "command"),
+        (f"results/{group}/train/", "results/", "results"),
+        (re.search(r"\d\d\.\d+", text.partition("% top-1")[0])[0], "50.00", "top-1"),
+        ("AMD EPYC", "machine", "conditions"),
+    ):
+        file = tmp_path / "experiment.yaml"
+        file.write_text(text.replace(old, new))
+        assert unlike(file, group, network, runs) == what
