@@ -34,13 +34,13 @@ test: $(READY) ## all tests, in two processes of one thread each
 peers: peers-test ## other libraries' numbers and speeds beside ours, into results/peers: DATA=DIR of the CIFAR-10 images
 	$(PEERS)/bin/python scripts/compare_peers.py $(if $(DATA),--data-root $(DATA))
 
-peers-test: $(PEERS)/.ready ## the other libraries themselves say what we say
-	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -n 2 tests/test_peers_*.py
+peers-test: $(PEERS)/.ready ## the other libraries themselves say what we say; sweeps through submitit
+	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -n 2 tests/test_peers_*.py tests/test_cluster.py
 
 # An environment of its own: the libraries bring some forty packages that nothing else here needs.
 $(PEERS)/.ready: $(READY)
 	test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
-	VIRTUAL_ENV=$(PEERS) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,test,peers]'
+	VIRTUAL_ENV=$(PEERS) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,cluster,test,peers]'
 	touch $@
 
 lint: $(READY) ## ruff and mypy

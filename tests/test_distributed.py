@@ -12,14 +12,20 @@ import torch
 
 from fa_repro.errors import InputError
 from fa_repro.training import World
+from networks import equal
 
 HERE = Path(__file__).parent
 
 
+ENVIRON = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def launched(*words: str) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *words]
+
+
 def torchrun(*words: str) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environ = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([*launcher, *words], capture_output=True, text=True, timeout=600, env=environ)
+    return subprocess.run(launched(*words), capture_output=True, text=True, timeout=600, env=ENVIRON)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +82,24 @@ def test_train_under_torchrun_leaves_one_run(tiny, tmp_path):
     assert {"checkpoint.pt", "DONE.json", "provenance.json"} <= {path.name for path in folder.iterdir()}
     again = torchrun(*words)
     assert again.returncode == 0 and again.stdout.count("already finished") == 1
+
+
+@pytest.mark.slow
+def test_killed_processes_go_on_together_and_end_with_the_same_weights(tiny, tmp_path):
+    words = ("-m", "fa_repro", "train", *tiny, "trainer.epochs=4", f"results={tmp_path}")
+    with subprocess.Popen(launched(*words, "name=killed"), stderr=subprocess.PIPE, text=True, env=ENVIRON) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 2/4"):
+                process.terminate()  # torchrun ends its processes
+                break
+    killed = tmp_path / "train" / "killed"
+    assert not (killed / "DONE.json").exists()
+    again = torchrun(*words, "name=killed")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("going on after epoch") == 1 and again.stderr.count("epoch 4/4") == 1
+    assert torchrun(*words, "name=whole").returncode == 0
+    first, second = (torch.load(tmp_path / "train" / name / "checkpoint.pt") for name in ("killed", "whole"))
+    assert equal(first["state"], second["state"])
 
 
 def test_shares_are_disjoint_and_whole():

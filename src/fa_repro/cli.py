@@ -246,6 +246,8 @@ def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:
 
     if isinstance(error, YAMLError):
         return f"a config file can't be read: {' '.join(str(error).split())}"
+    if isinstance(error, RuntimeError) and "slurm" in str(error):  # submitit's, where no cluster is
+        return f"hydra/launcher: {str(error).splitlines()[0]} hydra/launcher=submitit_local needs none."
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     if isinstance(error, OverrideParseException):
