@@ -19,8 +19,8 @@ from fa_repro.reporting.front import own_map
 
 FOLDER = "search"
 COLUMNS = [
-    "name", "model", "config", "removal", "locality", "seed", "epochs", "n_train", "parameters", "macs",
-    "images_per_second", "val_top1", "share_of_occlusion",
+    "name", "model", "config", "removal", "locality", "seed", "device", "epochs", "n_train", "parameters", "macs",
+    "precision", "images_per_second", "val_top1", "share_of_occlusion",
 ]  # fmt: skip
 # Mark, colour and label of each kind of network, by the beginning of its name; the ablations are what is left.
 _KINDS = {"resnet": ("D", "#D55E00", "ResNet"), "fa_cnn": ("o", "#0072B2", "FA-CNN"), "": ("s", "#009E73", "ablation")}
@@ -77,6 +77,7 @@ def _line(run: Run, benchmark: Run | None) -> dict[str, object]:
         "removal": words.get("augment.removal", 0.0),
         "locality": words.get("locality", 0.0),
         "seed": config["seed"],
+        "device": run.provenance["device"],
         **{key: metrics[key] for key in COLUMNS[COLUMNS.index("epochs") : -1]},
         "share_of_occlusion": _share(model["name"], benchmark),
     }
