@@ -24,6 +24,14 @@ def test_methods_are_those_of_the_config():
 
 
 @pytest.mark.parametrize("method", INSTALLED)
+def test_settings_may_be_left_to_their_defaults(method):
+    model, images, targets = network(FA), noise(2, 3, 8, 8), torch.tensor([0, 1])
+    maps = METHODS[method](model, images, targets)
+    assert maps.shape == (2, 8, 8)
+    assert torch.equal(maps, METHODS[method](model, images, targets, Context()))
+
+
+@pytest.mark.parametrize("method", INSTALLED)
 def test_explaining_changes_nothing_in_the_model(method):
     model, data = network(), pixels(3)
     state = {name: value.clone() for name, value in model.state_dict().items()}

@@ -7,7 +7,7 @@ from functools import wraps
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution.context import Context
+from fa_repro.attribution.context import DEFAULT, Context
 from fa_repro.attribution.controls import center, random
 from fa_repro.attribution.depth_map import depth_map
 from fa_repro.attribution.feature_map import feature_map
@@ -19,14 +19,14 @@ from fa_repro.attribution.saliency import saliency
 from fa_repro.attribution.shapley import shapley
 from fa_repro.device import arithmetic
 
-Explain = Callable[[nn.Module, Tensor, Tensor, Context], Tensor]
+Explain = Callable[..., Tensor]  # model, images (N,3,H,W), targets (N,), context=DEFAULT -> maps (N,H,W)
 
 
 def _in_fp32(explain: Explain) -> Explain:
     """Return ``explain`` in fp32 that is no less, so that a map does not depend on the device beyond rounding."""
 
     @wraps(explain)
-    def exactly(model: nn.Module, images: Tensor, targets: Tensor, context: Context) -> Tensor:
+    def exactly(model: nn.Module, images: Tensor, targets: Tensor, context: Context = DEFAULT) -> Tensor:
         with arithmetic(images.device, torch.float32):
             return explain(model, images, targets, context)
 
