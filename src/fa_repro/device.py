@@ -80,9 +80,9 @@ def bf16_is_native(device: torch.device) -> bool:
 def choose_memory_format(word: str) -> torch.memory_format:
     """Return the memory format for ``contiguous``, ``channels_last`` or ``auto``.
 
-    Auto is channels_last. In fp32 on 2 AVX2 cores it trains the ResNet 1.3 times as fast as contiguous and the FA-CNN as
-    fast; on 2 AVX-512 cores it leads in fp32 and in bf16 (``results/cifar10/benchmark-speed``). Other devices were not
-    measured: ``fa-repro benchmark-speed`` times both, in every precision that a device has.
+    Auto is channels_last. In fp32 on 2 AVX2 cores it trains the ResNet 1.3 times as fast as contiguous and the FA-CNN
+    as fast; on 2 AVX-512 cores it leads in fp32 and in bf16 (``results/cifar10/benchmark-speed``). Other devices were
+    not measured: ``fa-repro benchmark-speed`` times both, in every precision that a device has.
     """
     if word == "auto":
         word = "channels_last"
