@@ -66,6 +66,11 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
         code = 141
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # One of torchrun's processes: at the interpreter's end a thread of gloo's that still wants it is aborted (SIGABRT).
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from fa_repro.errors import InputError
 from fa_repro.plotting import figure
@@ -118,6 +119,8 @@ def draw(table: pd.DataFrame) -> Figure:
     panels[1].set(xlabel="parameters [millions]")
     for axes in panels[:2]:
         axes.set_xscale("log")  # a ResNet-18 costs ten times what the others do
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     if whole.any():
         panels[1].legend()
     if judged.any():
