@@ -190,6 +190,9 @@ def test_what_wants_a_gpu_is_said_not_to_have_run(whole):
     for seed in ("", "-seed1", "-seed2"):
         assert f"`experiment=cifar10{large}" in report(groups(whole), whole)
         make_run(whole / "cifar10-gpu", "train", f"fa_cnn_large{seed}", metrics=metrics(0.9))
+    (whole / "shapes").rename(whole / "cifar10")
+    assert "`experiment=imagenette_gpu model=" in readme_part(groups(whole))  # without the embedded set, too
+    (whole / "cifar10").rename(whole / "shapes")
     half = f": `experiment=cifar10_gpu model=resnet18`, {others}"
     assert half in report(groups(whole), whole) and half in readme_part(groups(whole))
     for seed in ("", "-seed1", "-seed2"):

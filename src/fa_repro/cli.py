@@ -67,7 +67,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
         code = 141
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        # One of torchrun's processes: one in six was aborted (SIGABRT) at the interpreter's end, by a thread of gloo's.
+        # One of torchrun's processes: at the interpreter's end one in six was aborted (SIGABRT); why is not known.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
