@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fa_repro.models.branch import Branch
 from fa_repro.models.gap_head import GAPHead, class_maps
+from fa_repro.models.global_average import global_average
 from fa_repro.models.skip_connection import Mixture, SkipBlock, mixture
 from fa_repro.models.tile_stem import TileStem
 
@@ -185,7 +186,7 @@ class LinearHeadCNN(FeatureAlignBackbone):
 
     def classify(self, features: Tensor) -> Tensor:
         """Map the last feature maps (N,C,h,w) to logits (N,K)."""
-        return self.head(features.mean((2, 3)))
+        return self.head(global_average(features))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to logits (N,K)."""

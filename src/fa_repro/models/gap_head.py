@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fa_repro.models.global_average import global_average
+
 
 def class_maps(features: Tensor, n_classes: int) -> Tensor:
     """Average each class's group of channels: feature maps (N,C,h,w) -> class maps (N,K,h,w), C = K*m, class-major."""
@@ -35,5 +37,5 @@ class GAPHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map feature maps (N,C,h,w) to logits (N,K)."""
-        means = features.mean((2, 3)).unflatten(1, (self.n_classes, -1)).mean(2)
+        means = global_average(features).unflatten(1, (self.n_classes, -1)).mean(2)
         return self.scale * means

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from fa_repro.models.global_average import global_average
 from fa_repro.models.normalization import Normalize
 from fa_repro.torchvision_library import torchvision_part
 
@@ -57,7 +58,7 @@ class ResNet18(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Map the last feature maps (N,C,h,w) to logits (N,K)."""
-        return self.net.fc(features.mean((2, 3)))
+        return self.net.fc(global_average(features))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to logits (N,K)."""

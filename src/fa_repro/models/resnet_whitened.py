@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from fa_repro.models.global_average import global_average
 from fa_repro.models.stage import stage
 from fa_repro.models.whitening import Whitening
 
@@ -39,7 +40,7 @@ class ResNetWhitened(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Map the last feature maps (N,C,h,w) to logits (N,K)."""
-        return self.head(features.mean((2, 3)))
+        return self.head(global_average(features))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to logits (N,K)."""

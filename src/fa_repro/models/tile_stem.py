@@ -29,5 +29,6 @@ class TileStem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to feature maps (N,C,H/p,W/p) in [0,1]."""
         planes = F.pixel_unshuffle(images, self.unshuffle)
-        index = torch.arange(self.channels, device=images.device) % self.planes
-        return planes.index_select(1, index)
+        copies, rest = divmod(self.channels, self.planes)
+        # By concatenation, which keeps the memory format; a gather of channels would not.
+        return torch.cat([*[planes] * copies, planes[:, :rest]], 1)

@@ -37,8 +37,9 @@ def build_optimizer(model: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     if recipe["optimizer"] == "sgd":
-        return torch.optim.SGD(groups, lr=recipe["lr"], momentum=recipe["momentum"], nesterov=recipe["momentum"] > 0)
-    return torch.optim.AdamW(groups, lr=recipe["lr"])
+        momentum = recipe["momentum"]
+        return torch.optim.SGD(groups, lr=recipe["lr"], momentum=momentum, nesterov=momentum > 0, fused=True)
+    return torch.optim.AdamW(groups, lr=recipe["lr"], fused=True)
 
 
 class Trainer:
