@@ -12,14 +12,14 @@ PEERS := .venv-peers
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-setup: $(READY) ## make .venv with the package, editable, its test tools and captum
+setup: $(READY) ## make .venv with the package, editable, its test tools and extras
 
 # uv installs the pinned set in a quarter of pip's time; it comes into the environment itself, not onto the machine.
 $(READY): pyproject.toml requirements.txt
 	@test -n "$(PYTHON)" || { echo "fa-repro needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,test,lint]'
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,superpixels,test,lint]'
 	touch $@
 
 reproduce-all: $(READY) ## train, verify and benchmark every network, and report: PROFILE=shapes, or PROFILE=cifar10 or search DATA=DIR
@@ -40,7 +40,7 @@ peers-test: $(PEERS)/.ready ## the other libraries themselves say what we say; s
 # An environment of its own: the libraries bring some forty packages that nothing else here needs.
 $(PEERS)/.ready: $(READY)
 	test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
-	VIRTUAL_ENV=$(PEERS) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,cluster,test,peers]'
+	VIRTUAL_ENV=$(PEERS) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,superpixels,cluster,test,peers]'
 	touch $@
 
 lint: $(READY) ## ruff and mypy

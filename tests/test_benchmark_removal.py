@@ -12,6 +12,7 @@ import tiny
 from fa_repro.checkpoint import Checkpoint
 from fa_repro.data import load_data, stratified
 from fa_repro.models import Task, build_model
+from fa_repro.removal import superpixels
 from fa_repro.removal.imputation import stand_in
 from refusals import one_line
 from tiny import RESNET
@@ -291,6 +292,28 @@ def test_readings_in_bf16_say_their_error(place):
 
 
 @pytest.mark.slow
+def test_superpixels_go_as_wholes_at_the_fractions_that_were_asked_for(place):
+    words = ["methods=[feature_map,random]", "n_images=6"]
+    code, _, err, path = place.run("superpixels", "unit=superpixel", "superpixels=12", *words)
+    assert code == 0, err
+    code, _, err, pixels = place.run("pixels", *words)
+    assert code == 0, err
+    assert "one of about 12 superpixels at a time" in (path / "summary.md").read_text()
+    (curves, _), (single, _) = _tables(path), _tables(pixels)
+    assert curves.fraction.tolist() == single.fraction.tolist()
+    ends = curves.fraction.isin([0, 1])
+    assert np.allclose(curves.target_probability[ends], single.target_probability[ends], atol=1e-5)
+    assert (curves.target_probability - single.target_probability).abs().max() > 1e-3
+
+
+def test_without_scikit_image_a_line_says_how_to_get_it(place, monkeypatch):
+    monkeypatch.setattr(superpixels, "find_spec", lambda name: None)
+    *answer, path = place.run("refused", "unit=superpixel")
+    assert "pip install 'fa-repro[superpixels]'" in one_line(answer)
+    assert not path.exists()
+
+
+@pytest.mark.slow
 def test_two_imputations_squares_and_one_class_in_one_run(place):
     words = ["methods=[feature_map,random]", "unit=patch", "unit_side=8", "target=disk", "n_images=6"]
     code, _, err, path = place.run("two", "imputation=[mean,noisy_linear]", *words)
@@ -368,6 +391,7 @@ def test_an_image_folder_gives_its_own_positions(place, tmp_path):
         ("unit=square", ["unit=square", "patch"]),
         ("unit=patch patch=5", ["patch=5", "divides 16"]),
         ("unit=patch unit_side=3", ["unit_side=3", "divides 16"]),
+        ("unit=superpixel superpixels=257", ["superpixels=257", "256 pixels"]),
         ("bootstrap=99", ["bootstrap=99", "100"]),
         ("batch_size=0", ["batch_size=0"]),
         ("n_images=0", ["n_images=0"]),

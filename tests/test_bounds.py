@@ -76,6 +76,7 @@ EDGES = [
     ("image_size", 4, 3),
     ("split", "val", "train"),
     ("unit_side", 1, 0),
+    ("superpixels", 2, 1),
     ("methods", ["random"], ["gradcam"]),
     ("methods", ["grad_cam", "center"], []),
     ("orders", ["lerf"], ["morf", "leaf"]),

@@ -14,6 +14,7 @@ from fa_repro.removal.areas import area
 from fa_repro.removal.curves import removal_readings, removed_counts
 from fa_repro.removal.imputation import imputer, stand_in
 from fa_repro.removal.ranking import rank_patches, rank_pixels, tie_break
+from fa_repro.removal.units import Squares
 
 SIDE, CHANNELS, CLASSES, N = 4, 2, 3, 7
 P = SIDE * SIDE
@@ -285,7 +286,7 @@ def test_noisy_linear_readings_are_those_of_the_images_imputed_one_by_one(model,
 @pytest.mark.parametrize("order", ORDERS)
 def test_whole_squares_go_by_their_mean_value(model, images, order):
     """Squares of 2x2 on 4x4 pixels: four steps of four pixels, by hand on images of the model's own making."""
-    measured = _measure(model, images, methods=["feature_map"], orders=[order], unit=2)
+    measured = _measure(model, images, methods=["feature_map"], orders=[order], units=Squares(2))
     assert measured.fractions.tolist() == [0, 0.25, 0.5, 0.75, 1]
     with torch.inference_mode():
         maps = model.class_maps(images.float() / 255)[torch.arange(N), torch.from_numpy(measured.targets)]
@@ -312,7 +313,7 @@ def test_squares_that_tie_go_in_the_order_of_the_permutation():
 def test_steps_that_come_to_the_same_squares_are_one(model, images):
     assert removed_counts([0, 0.1, 0.3, 0.5, 1], 16, 4) == [0, 4, 8, 16]
     assert removed_counts([0, 0.1, 0.3, 0.5, 1], 16) == [0, 2, 5, 8, 16]
-    measured = _measure(model, images, methods=["center"], unit=2, fractions=[0, 0.1, 0.3, 0.5, 1])
+    measured = _measure(model, images, methods=["center"], units=Squares(2), fractions=[0, 0.1, 0.3, 0.5, 1])
     assert measured.fractions.tolist() == [0, 0.25, 0.5, 1] and measured.probability.shape == (1, 2, 4, N)
 
 

@@ -196,6 +196,7 @@ class RemovalConfig(ClassifierConfig):
     fractions: list[float] = MISSING
     unit: str = MISSING
     unit_side: int | None = None
+    superpixels: int = MISSING
     precision: str = MISSING
 
 

@@ -21,7 +21,9 @@ from fa_repro.removal.examples import draw_examples
 from fa_repro.removal.figures import curves_figure
 from fa_repro.removal.reader import Reader
 from fa_repro.removal.summary import precision_notes, summary_markdown, unread_notes
+from fa_repro.removal.superpixels import Superpixels, check_superpixels
 from fa_repro.removal.tables import tabulate
+from fa_repro.removal.units import PIXELS, Squares, Units
 from fa_repro.removal.warnings import warnings_by_imputation
 from fa_repro.rundir import RunDir
 from fa_repro.subject import open_subject
@@ -38,13 +40,7 @@ def run(cfg: DictConfig) -> int:
     device = choose_device(cfg.device)
     subject = open_subject(cfg, "benchmark-removal", split=cfg.split)
     target = parse_target(cfg.target, subject.classes)
-    key = "patch" if cfg.unit_side is None else "unit_side"
-    unit = cfg[key] if cfg.unit == "patch" else 1
-    if subject.task.image_size % unit:
-        raise InputError(
-            f"unit=patch, {key}={unit}: squares of {unit} pixels don't fill images of {subject.task.image_size}. "
-            f"Give a {key} that divides {subject.task.image_size}."
-        )
+    units = _units(cfg, subject.task.image_size)
     imputations = [cfg.imputation] if isinstance(cfg.imputation, str) else list(dict.fromkeys(cfg.imputation))
     cfg.imputation = imputations  # a word and a list of that one word are the same run
     rundir = RunDir(cfg, "benchmark-removal", subject.run_name, subject.inputs)
@@ -56,7 +52,7 @@ def run(cfg: DictConfig) -> int:
 
     orders = list(dict.fromkeys(cfg.orders))
     mean, std = torch.tensor(subject.task.mean), torch.tensor(subject.task.std)
-    settings: dict[str, Any] = {"methods": methods, "imputations": imputations, "target": target, "unit": unit}
+    settings: dict[str, Any] = {"methods": methods, "imputations": imputations, "target": target, "units": units}
     settings |= {"mean": mean, "std": std, "context": context}
     readings = readings_of_an_image(
         subject.task.image_size**2,
@@ -64,7 +60,7 @@ def run(cfg: DictConfig) -> int:
         orders=len(orders),
         fractions=cfg.fractions,
         imputations=len(imputations),
-        unit=unit,
+        step=units.step,
     )
     rundir.start()
     total = len(subject.trainings) * len(images) * readings
@@ -93,12 +89,11 @@ def run(cfg: DictConfig) -> int:
     tables = tabulate(found, seeds, cfg.bootstrap, cfg.seed)
     top1 = [100 * float((one[0].prediction[0, 0, 0] == one[0].labels).mean()) for one in found]
     spread = f" (standard deviation over seeds {np.std(top1, ddof=1):.1f})" if len(seeds) > 1 else ""
-    at_a_time = f"a square of {unit}" if unit > 1 else "a pixel"
     conditions = (
         f"{subject.words}, "
         f"{len(images)} {cfg.split} images of {subject.data}, top-1 {np.mean(top1):.1f} %{spread}, "
         f"target: {target if isinstance(target, str) else subject.classes[target]}, "
-        f"removed pixels: {', '.join(imputations)}, {at_a_time} at a time, {settled}."
+        f"removed pixels: {', '.join(imputations)}, {units} at a time, {settled}."
     )
     for file, table in tables.files():
         rundir.write_text(file, table.to_csv(index=False, float_format="%.6g"))
@@ -128,3 +123,27 @@ def run(cfg: DictConfig) -> int:
     progress.clear()
     print(page)
     return 0
+
+
+def _units(cfg: DictConfig, image_size: int) -> Units:
+    """Return what goes at a time, from images of ``image_size`` pixels a side.
+
+    Raises:
+        InputError: such units don't fit, or scikit-image is not installed.
+
+    """
+    if cfg.unit == "pixel":
+        return PIXELS
+    if cfg.unit == "superpixel":
+        check_superpixels()
+        if cfg.superpixels > image_size**2:
+            raise InputError(f"superpixels={cfg.superpixels}: more than the images' {image_size**2} pixels.")
+        return Superpixels(cfg.superpixels)
+    key = "patch" if cfg.unit_side is None else "unit_side"
+    side = cfg[key]
+    if image_size % side:
+        raise InputError(
+            f"unit=patch, {key}={side}: squares of {side} pixels don't fill images of {image_size}. "
+            f"Give a {key} that divides {image_size}."
+        )
+    return Squares(side)

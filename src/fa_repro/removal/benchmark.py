@@ -22,8 +22,9 @@ from fa_repro.progress import Keep, Part
 from fa_repro.removal.curves import Ends, Readings, read_ends, removal_readings, removed_counts
 from fa_repro.removal.imputation import Impute, imputer
 from fa_repro.removal.measured import Measured, ReadingError
-from fa_repro.removal.ranking import patch_means, rank_patches, tie_break
+from fa_repro.removal.ranking import tie_break
 from fa_repro.removal.reader import Reader
+from fa_repro.removal.units import PIXELS, Partition, Units
 
 MEMORY_FORMAT = "memory format"  # the name of the part that keeps which one was chosen
 
@@ -38,7 +39,7 @@ def measure(
     fractions: Sequence[float],
     imputations: Sequence[str],
     target: str | int,
-    unit: int = 1,
+    units: Units = PIXELS,
     mean: Tensor,
     std: Tensor,
     context: Context,
@@ -60,7 +61,7 @@ def measure(
         fractions: ascending from 0 to 1.
         imputations: kinds of `fa_repro.removal.imputation.imputer`.
         target: ``predicted`` (on the intact image), ``label``, or a class's number.
-        unit: side in pixels of the patches that go together, 1 for single pixels; must divide height and width.
+        units: what goes at a time.
         mean: (C,) of the training set, in [0,1]; the removal value, of the methods that hide patches too.
         std: (C,) likewise.
         context: settings of the methods; colour, pool and rows are filled in here.
@@ -82,7 +83,7 @@ def measure(
     # The memory format was chosen by a stopwatch, and rounds otherwise: a run that goes on keeps the first choice.
     chosen = keep(MEMORY_FORMAT, lambda: {"channels_last": torch.tensor(reads.memory_format == torch.channels_last)})
     reads.lay_out(torch.channels_last if bool(chosen["channels_last"]) else torch.contiguous_format)
-    counts = removed_counts(fractions, height * width, unit**2)
+    counts = removed_counts(fractions, height * width, units.step)
 
     def imputes_of(batch: Tensor, rows: Tensor) -> list[Impute]:
         return [imputer(batch, kind, mean, std, rows, n, context.seed) for kind in imputations]
@@ -92,8 +93,8 @@ def measure(
         reads=reads,
         orders=orders,
         counts=counts,
-        ties=tie_break(height * width // unit**2, context.seed),
-        unit=unit,
+        ties=tie_break(units.places(height * width), context.seed),
+        units=units,
         target=target,
         n_imputations=len(imputations),
         imputes_of=imputes_of,
@@ -129,10 +130,10 @@ def measure(
 
 
 def readings_of_an_image(
-    n_pixels: int, *, methods: int, orders: int, fractions: Sequence[float], imputations: int, unit: int = 1
+    n_pixels: int, *, methods: int, orders: int, fractions: Sequence[float], imputations: int, step: int = 1
 ) -> int:
-    """Return how often `measure` reads an image of ``n_pixels``; the others are counts, but for the fractions."""
-    steps = len(removed_counts(fractions, n_pixels, unit**2)) - 2  # the end points are read once for all
+    """Return how often `measure` reads an image of ``n_pixels``; ``step``: of the units; the others are counts."""
+    steps = len(removed_counts(fractions, n_pixels, step)) - 2  # the end points are read once for all
     return 1 + imputations * (1 + methods * orders * steps)
 
 
@@ -151,7 +152,7 @@ class _Protocol:
     orders: Sequence[str]
     counts: Sequence[int]  # removed pixels at each step, from 0 to all
     ties: Tensor  # of `tie_break`
-    unit: int
+    units: Units
     target: str | int
     n_imputations: int
     imputes_of: Callable[[Tensor, Tensor], list[Impute]]  # a batch and its rows, to an entry for each imputation
@@ -164,6 +165,7 @@ class _Shared(NamedTuple):
     images: Tensor  # (N,C,H,W) in [0,1]
     context: Context
     targets: Tensor  # (N,)
+    partition: Partition
     imputes: list[Impute]
     ends: Ends
 
@@ -202,7 +204,7 @@ class _Batch:
         imputes = by.imputes_of(batch, self._rows)
         ends = read_ends(by.reads, batch, imputes, targets, logits)
         by.tick(self.end_points)
-        return _Shared(batch, context, targets, imputes, ends)
+        return _Shared(batch, context, targets, by.units.of(batch), imputes, ends)
 
     def part(self, method: str, check: bool) -> Part:
         """Measure one method: its maps, ranked, read in every order under every imputation.
@@ -216,7 +218,7 @@ class _Batch:
             (I,3).
 
         """
-        by, (batch, context, targets, imputes, ends) = self._protocol, self._shared()
+        by, (batch, context, targets, partition, imputes, ends) = self._protocol, self._shared()
         if batch.is_cuda:
             torch.cuda.synchronize(batch.device)  # what was asked of the device before is not this method's time
         began = time.perf_counter()
@@ -225,8 +227,8 @@ class _Batch:
         if maps.is_cuda:
             torch.cuda.synchronize(maps.device)
         seconds = time.perf_counter() - began
-        maps = patch_means(maps, by.unit)
-        ranks = [rank_patches(maps, order, by.ties, by.unit) for order in by.orders]
+        maps = partition.means(maps)
+        ranks = [partition.ranks(maps, order, by.ties) for order in by.orders]
         found = removal_readings(by.reads, batch, imputes, targets, ranks, by.counts, by.tick, ends)
         part = {
             field: torch.stack([torch.stack([getattr(readings, field) for readings in each]) for each in found])

@@ -12,7 +12,8 @@ from fa_repro.attribution.targets import predict, targets_of
 from fa_repro.data import ImageSet
 from fa_repro.removal.figures import examples_figure
 from fa_repro.removal.imputation import imputer
-from fa_repro.removal.ranking import patch_means, rank_patches, tie_break
+from fa_repro.removal.ranking import tie_break
+from fa_repro.removal.units import Units
 
 EXAMPLES = 4  # images
 
@@ -24,7 +25,7 @@ def draw_examples(
     methods: Sequence[str],
     imputations: Sequence[str],
     target: str | int,
-    unit: int,
+    units: Units,
     mean: Tensor,
     std: Tensor,
     context: Context,
@@ -37,8 +38,9 @@ def draw_examples(
     chosen = first_of_each_class(images.labels, predicted, EXAMPLES)
     rows, batch, batch_context = take(images.images, chosen, context)
     targets = targets_of(predicted[rows], images.labels[rows], target)
-    maps = {method: patch_means(METHODS[method](model, batch, targets, batch_context), unit) for method in methods}
-    ties = tie_break(maps[methods[0]][0].numel(), context.seed)
-    ranks = {method: rank_patches(values, "morf", ties, unit) for method, values in maps.items()}
+    partition = units.of(batch)
+    maps = {method: partition.means(METHODS[method](model, batch, targets, batch_context)) for method in methods}
+    ties = tie_break(units.places(batch[0, 0].numel()), context.seed)
+    ranks = {method: partition.ranks(values, "morf", ties) for method, values in maps.items()}
     imputes = {kind: imputer(batch, kind, mean, std, chosen, len(images), context.seed) for kind in imputations}
-    return examples_figure(batch, imputes, maps, ranks, [images.classes[int(t)] for t in targets], unit)
+    return examples_figure(batch, imputes, maps, ranks, [images.classes[int(t)] for t in targets], units.step)

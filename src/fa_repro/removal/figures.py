@@ -54,7 +54,7 @@ def examples_figure(
     maps: dict[str, Tensor],
     ranks: dict[str, Tensor],
     titles: Sequence[str],
-    unit: int = 1,
+    step: int = 1,
 ) -> Figure:
     """Draw a few images, each method's map, and the image with 10, 30 and 50 % removed, most relevant first.
 
@@ -64,11 +64,11 @@ def examples_figure(
         maps: by method, (N,H,W).
         ranks: by method, (N,H,W), MoRF.
         titles: of the images.
-        unit: side in pixels of the patches that go together.
+        step: of the units that go at a time, in pixels.
 
     """
     shares, n = (0.1, 0.3, 0.5), len(images)
-    counts = [count for share in shares for count in removed_counts([share], images[0, 0].numel(), unit**2)]
+    counts = [count for share in shares for count in removed_counts([share], images[0, 0].numel(), step)]
     rows = [(kind, method) for kind in imputes for method in maps]
     fig, axes = figure(len(rows), n * 4 + 1, (0.85, 0.92), gridspec_kw={"width_ratios": [0.02, *[1] * (4 * n)]})
     for row, (kind, method) in zip(axes, rows, strict=True):

@@ -22,7 +22,7 @@ class Measured(NamedTuple):
     imputation: str
     methods: tuple[str, ...]
     orders: tuple[str, ...]
-    fractions: np.ndarray  # (F,) pixels gone, as a share of all, after rounding to whole pixels or patches
+    fractions: np.ndarray  # (F,) pixels gone, as a share of all, after rounding to whole pixels or squares
     targets: np.ndarray  # (N,)
     labels: np.ndarray  # (N,)
     probability: np.ndarray  # (M,O,F,N)

@@ -141,7 +141,7 @@ class Tables(NamedTuple):
 
     def files(self) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield the tables that are written as files, with their names."""
-        for name in ("curves", "summary", "differences"):
+        for name in ("curves", "summary", "differences", "shifts"):
             table = getattr(self, name)
             if table is not None:
                 yield f"{name}.csv", table
