@@ -216,6 +216,16 @@ def test_known_pixels_are_kept_and_removed_ones_lie_between_them(batch):
 
 
 @quick
+@given(batches())
+def test_any_mask_has_scipys_solution(batch):
+    images, mask = batch
+    for image, one, mine in zip(images, mask, noisy_linear(images, mask, noise=0), strict=True):
+        # Without a known pixel there is no system to solve.
+        expected = image.mean((1, 2), keepdim=True).expand_as(image).numpy() if one.all() else _scipy(image, one)
+        assert np.abs(mine.numpy() - expected).max() < 1e-4
+
+
+@quick
 @given(batches(), st.floats(0, 1, width=32))
 def test_a_constant_image_stays_constant(batch, value):
     images, mask = batch
