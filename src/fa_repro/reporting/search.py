@@ -114,7 +114,8 @@ def draw(table: pd.DataFrame) -> Figure:
         lines = table[(kinds == kind) & whole]
         for axes, cost in zip(panels[:2], ("macs", "parameters"), strict=True):
             if len(lines):
-                axes.plot(lines[cost] / 1e6, 100 * lines.val_top1, marker, color=colour, label=label, ms=5, alpha=0.8)
+                size, fill = (5, colour) if kind else (8, "none")  # ablations cost what FA-CNN does: they lie around it
+                axes.plot(lines[cost] / 1e6, 100 * lines.val_top1, marker, color=colour, mfc=fill, label=label, ms=size)
     panels[0].set(xlabel="multiply–adds of a forward pass [millions]", ylabel="validation top-1 [%]")
     panels[1].set(xlabel="parameters [millions]")
     for axes in panels[:2]:
@@ -131,11 +132,13 @@ def draw(table: pd.DataFrame) -> Figure:
 def _draw_shares(axes: Axes, table: pd.DataFrame) -> None:
     axes.axhline(1, ls="--", color="0.4", lw=0.8)
     axes.annotate("occlusion", (0, 1), xycoords=("axes fraction", "data"), va="bottom", color="0.4", fontsize=7)
-    for line in table.to_dict("records"):
+    named = table.groupby(["model", "locality"]).share_of_occlusion.idxmax()  # variants of one network get one label
+    for row, line in table.iterrows():
         marker, colour, _ = _KINDS[line["kind"]]
         at = (100 * line["val_top1"], line["share_of_occlusion"])
         axes.plot(*at, marker, color=colour, ms=5, mfc=colour if line["locality"] else "none")
-        axes.annotate(line["model"], at, xytext=(4, 4), textcoords="offset points", fontsize=6.5)
+        if row in named.values:
+            axes.annotate(line["model"], at, xytext=(4, 4), textcoords="offset points", fontsize=6.5)
     axes.margins(x=0.25, y=0.15)
     axes.set_title("trained with removal; filled: with the loss on the maps")
     axes.set(xlabel="validation top-1 [%]", ylabel="own map, share of occlusion's LeRF − MoRF")
