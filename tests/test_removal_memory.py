@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from fa_repro import noise
 from fa_repro.attribution import METHODS, Context, controls
 from fa_repro.removal import measure
-from fa_repro.removal.benchmark import rank_patches
+from fa_repro.removal.ranking import rank_patches
 from fa_repro.removal.reader import Reader
 
 SIDE, BATCH = 32, 4
