@@ -9,8 +9,8 @@ than T = max w / c. So
   all of the image's pixels removed (`HIGHEST`), as the matrix is a part of that one, symmetric in D's scalar product;
 - the error at any pixel is at most T times the largest |D^-1 residual|, which is what iteration stops by.
 
-Where pixels go here and there, walkers are out after a few steps, and some twenty iterations of two dozen additions a
-pixel do what takes multigrid several times as long. Where they are not, the caller has multigrid.
+Where pixels go here and there, walkers are out after a few steps, and some thirty iterations of seven passes over the
+pixels do what takes multigrid several times as long. Where they are not, the caller has multigrid.
 """
 
 import math
