@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fa_repro.removal import small_holes
+from fa_repro.removal.noisy_linear import BOUND
 from fa_repro.removal.small_holes import HIGHEST, LONGEST_WALK, solve_small_holes
 from samples import noise
 
@@ -87,6 +88,26 @@ def test_the_error_is_within_the_limit(hole, seed):
     right = -system[np.ix_(gone, ~gone)] @ known.flatten(2)[0].T.double().numpy()[~gone]
     exact = np.linalg.solve(system[np.ix_(gone, gone)], right)
     assert np.abs(found.flatten(2)[0].T.numpy()[gone] - exact).max() < 1e-4
+
+
+@pytest.mark.parametrize("bound, solved", [(BOUND, True), (BOUND / 4, False)])
+def test_float32_keeps_the_bound_where_walks_are_long(bound, solved):
+    """Residuals are rounded: a bound that lies below that is never reached, and its iterations are for nothing."""
+    hole = (noise(4, 1, 128, 128) < 0.7).float()
+    assert 0.6 * LONGEST_WALK < _longest(hole) < LONGEST_WALK
+    known = noise(4, 3, 128, 128, seed=1) * (1 - hole)
+    means = known.sum((2, 3), keepdim=True) / (1 - hole).sum((2, 3), keepdim=True)
+    found = solve_small_holes(known, hole, means, torch.full((4, 1, 1, 1), bound))
+    assert (found is not None) is solved
+
+
+def test_a_black_image_beside_another_is_solved_at_once():
+    hole = (noise(2, 1, 16, 16) < 0.3).float()
+    known = noise(2, 3, 16, 16, seed=1) * (1 - hole)
+    known[0] = 0
+    limit = torch.tensor([0, 1e-4]).view(2, 1, 1, 1)
+    found = solve_small_holes(known, hole, known.mean((2, 3), keepdim=True), limit)
+    assert found is not None and not found[0].any() and found[1].any()
 
 
 def test_a_large_hole_takes_another_method():

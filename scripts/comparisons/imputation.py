@@ -15,23 +15,29 @@ LARGE, FEW = 224, 6  # side of the enlarged images that are filled in, too, and 
 
 
 def works_and_pairs(it: Material) -> tuple[dict[str, Work], list[Pair]]:
-    """Return who fills in images of either size, and which are compared."""
+    """Return who fills in images of either size, and which are compared.
+
+    Pixels go as a removal curve takes them, the largest map values first, which leaves large holes, or here and there.
+    """
     works: dict[str, Work] = {}
     pairs = []
     few = (it.images[:FEW] * 255).round().byte()
     maps = functional.interpolate(it.maps[:FEW, None], LARGE, mode="bilinear")[:, 0]
+    generator = torch.Generator().manual_seed(it.seed)
     for images, values in ((it.images, it.maps), (resize(few, LARGE).float() / 255, maps)):
-        for share in GONE:
-            found, pair = _filled(images, values, share, it.seed)
-            works |= found
-            pairs.append(pair)
+        scattered = torch.rand(values.shape, generator=generator)
+        for order, by in (("most relevant first", values), ("at random", scattered)):
+            for share in GONE:
+                found, pair = _filled(images, by, share, order, it.seed)
+                works |= found
+                pairs.append(pair)
     return works, pairs
 
 
-def _filled(images: Tensor, maps: Tensor, share: float, seed: int) -> tuple[dict[str, Work], Pair]:
-    """Return who fills in the pixels of the largest map values."""
-    ranks = rank_pixels(maps, "morf", tie_break(maps[0].numel(), seed))
-    gone = ranks < round(share * maps[0].numel())
+def _filled(images: Tensor, values: Tensor, share: float, order: str, seed: int) -> tuple[dict[str, Work], Pair]:
+    """Return who fills in the ``share`` of the pixels with the largest values."""
+    ranks = rank_pixels(values, "morf", tie_break(values[0].numel(), seed))
+    gone = ranks < round(share * values[0].numel())
 
     def theirs() -> np.ndarray:
         from pytorch_grad_cam.metrics.road import NoisyLinearImputer
@@ -40,7 +46,8 @@ def _filled(images: Tensor, maps: Tensor, share: float, seed: int) -> tuple[dict
         return torch.stack([fill(*pair) for pair in zip(images, (~gone).float(), strict=True)]).numpy()
 
     side = images.shape[-1]
-    ours, peer = (f"{name}, {side}, {share:.0%}" for name in ("noisy_linear", "pytorch-grad-cam NoisyLinearImputer"))
-    what = f"noisy linear imputation without noise, {side}x{side}, {share:.0%} of the pixels gone"
+    which = f"{side}x{side}, {share:.0%} of the pixels gone, {order}"
+    ours, peer = (f"{name}, {which}" for name in ("noisy_linear", "pytorch-grad-cam NoisyLinearImputer"))
     works: dict[str, Work] = {ours: lambda: noisy_linear(images, gone, noise=0).numpy(), peer: theirs}
+    what = f"noisy linear imputation without noise, {which}"
     return works, Pair(what, ours, peer, "pytorch_grad_cam", largest, FILLED, len(images))

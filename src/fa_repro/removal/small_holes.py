@@ -9,7 +9,7 @@ than T = max w / c. So
   all of the image's pixels removed (`HIGHEST`), as the matrix is a part of that one, symmetric in D's scalar product;
 - the error at any pixel is at most T times the largest |D^-1 residual|, which is what iteration stops by.
 
-Where pixels go here and there, walkers are out after a few steps, and some thirty iterations of seven passes over the
+Where pixels go here and there, walkers are out after a few steps, and some twenty iterations of seven passes over the
 pixels do what takes multigrid several times as long. Where they are not, the caller has multigrid.
 """
 
@@ -25,7 +25,8 @@ STEPS = 16  # that walkers are followed for
 NEARLY_ALL = 0.9  # are out: no need to follow the others
 LONGEST_WALK = 24.0  # mean steps of the worst pixel; above, float32 rounds by more than the bound may be
 STEPS_AT_ONCE = 4  # between two looks at what is left: a look makes a GPU wait
-PATIENCE = 2  # iterations at most, as a multiple of what the bounds promise
+PATIENCE = 2  # iterations at most, as a multiple of those that the bounds promise at first
+FAINT = 2.0**-10  # weight of the image's mean beside a pixel's known neighbours, for those that have none
 
 
 class _Field:
@@ -72,28 +73,40 @@ def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor)
     high = max(min(2 - low, HIGHEST[min(3, height, width)]), 1.001 * low)  # single pixels: all eigenvalues are 1
     centre, half = (high + low) / 2, (high - low) / 2
     root = math.sqrt(high / low)
-    promised = math.ceil(math.log(2 * longest * _worst(limit, known)) / math.log((root + 1) / (root - 1)))
+    slowest = math.log((root + 1) / (root - 1))  # of the error, lost in an iteration
 
     field = _Field(mask, channels)
     x = field.values
-    x[..., :height, :width] = torch.addcmul(known, hole, means)
+    x[..., :height, :width] = known
+    near = _Field(mask, 1)
+    near.values[..., :height, :width] = 1 - hole
+    # The mean of the known neighbours, where there is one.
+    start = torch.add(field.smear(), means, alpha=FAINT).div_(near.smear().add_(FAINT))
+    x.addcmul_(start, mask)
     step = step.expand(-1, channels, -1, -1).contiguous()
     here = torch.add(mask, step, alpha=4)
     # The usual step, move = ratio * before * move + 2 * ratio / half * (step * smeared - here * x), in units of `unit`,
     # the product of all its first factors: one pass over the pixels less.
     move, unit, ratio = torch.zeros_like(x), 1.0, half / centre
     weight = 1 / centre
-    for k in range(PATIENCE * promised + STEPS_AT_ONCE):
+    k, look, last, smallest = 0, 0, math.inf, torch.finfo(known.dtype).tiny
+    while k <= last:
         smeared = field.smear()
-        if k >= 3 * promised // 4 and k % STEPS_AT_ONCE == 0:
+        if k == look:
             off = torch.addcmul(smeared * step, x, here, value=-1).abs_().amax((1, 2, 3), keepdim=True)
-            if bool((longest * off <= limit).all()):
+            worst = float((longest * off / limit.clamp_min(smallest)).amax())  # a black image has no range
+            if worst <= 1:
                 return x[..., :height, :width]
+            if not math.isfinite(worst):
+                return None
+            look = k + max(1, math.ceil(math.log(worst) / slowest))
+            last = min(last, PATIENCE * look)
         if k > 0:
             before, ratio = ratio, 1 / (2 * centre / half - ratio)
             unit, weight = unit * ratio * before, 2 * ratio / half
         move.addcmul_(smeared, step, value=weight / unit).addcmul_(x, here, value=-weight / unit)
         x.add_(move, alpha=unit)
+        k += 1
     return None
 
 
@@ -112,9 +125,3 @@ def _longest_walk(mask: Tensor, step: Tensor) -> float:
                 break
         walk, longer = longer, walk
     return max(1.0, float(walk.values.amax()) / (1 - inside)) if inside < 1 else math.inf
-
-
-def _worst(limit: Tensor, known: Tensor) -> float:
-    """Return the range of the values in units of the limit, of the image where it is largest; 2 or more."""
-    span = known.amax((1, 2, 3), keepdim=True) - known.amin((1, 2, 3), keepdim=True)
-    return max(2.0, float((span / limit).amax()))
