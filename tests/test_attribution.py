@@ -86,12 +86,15 @@ def test_no_map_is_rounded_to_tf32(monkeypatch, method):
     assert torch.backends.cudnn.allow_tf32
 
 
+WITHOUT_CLASS_MAPS = {"feature_map": "class_maps", "depth_map": "depth_terms", "contrast_map": "class_maps"}
+
+
 @pytest.mark.parametrize(
     ("config", "missing"),
     [
         (FA, {}),
-        (RESNET, {"feature_map": "class_maps", "depth_map": "depth_terms"}),
-        (FA | {"head": "linear"}, {"feature_map": "class_maps", "depth_map": "depth_terms"}),
+        (RESNET, WITHOUT_CLASS_MAPS),
+        (FA | {"head": "linear"}, WITHOUT_CLASS_MAPS),
     ],
 )
 def test_what_a_network_lacks_is_left_out(config, missing):

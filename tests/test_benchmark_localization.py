@@ -13,7 +13,7 @@ from fa_repro.models import Task, build_model
 from refusals import one_line
 from tiny import RESNET
 
-METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
+METHODS = ["feature_map", "depth_map", "contrast_map", "grad_cam", "permutation", "occlusion", "random", "center"]
 FA_CNN = tiny.FA_CNN | {"maps_per_class": 2, "unshuffle": 2}
 QUICK = ["n_images=16", "bootstrap=100", "repeats=1", "confidence=0", "mosaics=3", "device=cpu"]
 COLUMNS = "measure,method,value,low,high,minus_reference,minus_reference_low,minus_reference_high"
@@ -91,7 +91,7 @@ def test_every_file_is_there_with_its_columns(whole):
     assert ",".join(table.columns) == COLUMNS and ",".join(maps.columns) == PER_IMAGE
     assert table.method.tolist() == METHODS * 4
     assert table.measure.unique().tolist() == ["pointing_game", "energy", "grid", "grid_peak"]
-    assert table.n.unique().tolist() == [16, 3] and len(maps) == 7 * (16 + 16 + 2 * 3 * 4)
+    assert table.n.unique().tolist() == [16, 3] and len(maps) == len(METHODS) * (16 + 16 + 2 * 3 * 4)
     assert (path / "summary.md").read_text() in out
     for name in ("config.yaml", "provenance.json", "metrics.json", "DONE.json"):
         assert (path / name).stat().st_size > 0

@@ -17,7 +17,7 @@ from fa_repro.removal.imputation import stand_in
 from refusals import one_line
 from tiny import RESNET
 
-METHODS = ["feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "random", "center"]
+METHODS = ["feature_map", "depth_map", "contrast_map", "grad_cam", "permutation", "occlusion", "random", "center"]
 FA_CNN = tiny.FA_CNN | {"maps_per_class": 2, "unshuffle": 2}
 QUICK = ["n_images=6", "fractions=[0,0.25,0.5,0.75,1]", "bootstrap=100", "repeats=1", "device=cpu"]
 CURVES = ["method", "order", "imputation", "fraction"]
@@ -92,7 +92,7 @@ def test_every_file_is_there_with_its_columns(whole):
     curves, images = _tables(path)
     assert (path / "curves.csv").read_text().splitlines()[0] == CURVES
     assert ",".join(images.columns) == PER_IMAGE
-    assert len(curves) == 7 * 2 * 5 and len(images) == 7 * 2 * 5 * 6
+    assert len(curves) == len(METHODS) * 2 * 5 and len(images) == len(curves) * 6
     assert not curves.duplicated(["method", "order", "fraction"]).any()
     assert not images.duplicated(["image", "method", "order", "fraction"]).any()
     assert list(curves.method.unique()) == METHODS and set(curves.order) == {"morf", "lerf"}
@@ -169,7 +169,7 @@ def test_summaries_agree_with_the_curves(whole):
     out, _, path = whole
     curves, images = _tables(path)
     summary, differences = pd.read_csv(path / "summary.csv"), pd.read_csv(path / "differences.csv")
-    assert len(summary) == 14 and len(differences) == 7
+    assert len(summary) == 2 * len(METHODS) and len(differences) == len(METHODS)
     for _, line in summary.iterrows():
         part = curves[(curves.method == line.method) & (curves.order == line.order)]
         assert line.auc_probability == pytest.approx(np.trapezoid(part.target_probability, part.fraction), abs=1e-5)

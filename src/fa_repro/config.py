@@ -11,8 +11,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 METHODS = (
-    "feature_map", "depth_map", "grad_cam", "permutation", "occlusion", "integrated_gradients", "saliency", "shapley",
-    "random", "center",
+    "feature_map", "depth_map", "contrast_map", "grad_cam", "permutation", "occlusion", "integrated_gradients",
+    "saliency", "shapley", "random", "center",
 )  # fmt: skip
 ORDERS = ("morf", "lerf")
 MEASURES = ("pointing_game", "energy", "grid", "grid_peak")

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 COLOURS = {
     "feature_map": "#0072B2",
     "depth_map": "#56B4E9",
+    "contrast_map": "#F0E442",
     "grad_cam": "#D55E00",
     "permutation": "#009E73",
     "occlusion": "#E69F00",

@@ -9,7 +9,12 @@ from fa_repro.attribution.methods import CONTROLS
 from fa_repro.errors import InputError
 
 # What a model must have for a method beyond logits.
-_NEEDS = {"feature_map": "class_maps", "depth_map": "depth_terms", "grad_cam": "last_feature_layer"}
+_NEEDS = {
+    "feature_map": "class_maps",
+    "depth_map": "depth_terms",
+    "contrast_map": "class_maps",
+    "grad_cam": "last_feature_layer",
+}
 # Backward to the pixels, through whatever the model does to them first.
 _BY_PIXEL_GRADIENT = ("integrated_gradients", "saliency")
 _WAYS_OUT = {"grad_cam": " Give layer=NAME, a module whose feature maps lead to the logits."}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution.context import DEFAULT, Context
+from fa_repro.attribution.contrast_map import contrast_map
 from fa_repro.attribution.controls import center, random
 from fa_repro.attribution.depth_map import depth_map
 from fa_repro.attribution.feature_map import feature_map
@@ -36,6 +37,7 @@ def _in_fp32(explain: Explain) -> Explain:
 METHODS: dict[str, Explain] = {
     "feature_map": _in_fp32(feature_map),
     "depth_map": _in_fp32(depth_map),
+    "contrast_map": _in_fp32(contrast_map),
     "grad_cam": _in_fp32(grad_cam),
     "permutation": _in_fp32(permutation),
     "occlusion": _in_fp32(occlusion),
