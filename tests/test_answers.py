@@ -45,6 +45,10 @@ def test_maps_are_told_of_networks_that_saw_removal(tmp_path):
     assert line == (
         "    - gone: feature map of `fa_cnn` 0.75 [0.73, 0.77], grad cam of `resnet_small` 0.50 [0.48, 0.52]"
     )
+    removal(tmp_path / "gone", "fa_cnn-seed1", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.65})
+    removal(tmp_path / "gone", "fa_cnn-nearest", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.1})
+    # A mean of 0.70, a standard deviation of 0.1 / sqrt(2), and from the lowest end of both intervals to the highest.
+    assert "feature map of `fa_cnn` 0.70 ± 0.07 [0.63, 0.77], grad" in answers(groups(tmp_path))[-1]
 
 
 def test_where_maps_lie_and_what_they_come_from_is_told_of_each_networks_own(tmp_path):

@@ -1,13 +1,14 @@
 """The verdicts of the report: which runs support a claim, which contradict it, and which leave it open."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 
 from fa_repro.reporting.claims import FAILS, HOLDS, OPEN, UNTESTED, judge
 from fa_repro.reporting.collect import groups
-from made_runs import metrics, morphing_rows, verdicts
+from made_runs import metrics, morphing_rows, removal, verdicts
 
 
 @pytest.fixture
@@ -158,3 +159,18 @@ def test_a_group_without_the_main_fa_cnn_is_judged_on_the_next(whole):
     judged = judge(group)
     assert [judged[claim].answer for claim in ("C2", "C4", "C5")] == [HOLDS] * 3
     assert all("`fa_cnn_fine`" in judged[claim].evidence for claim in ("C4", "C5"))
+
+
+def test_the_removal_claim_is_judged_over_all_seeds(whole):
+    """Behind permutation in one seed of two it is not decided, in both it fails; shares are means."""
+    areas = {"feature_map": 0.3, "permutation": 0.4, "occlusion": 0.4, "random": 0.0, "center": 0.1}
+    group = whole / "shapes"
+    removal(group, "fa_cnn-seed1", areas, {"feature_map": 0.65})
+    (found,) = groups(whole)
+    answer, evidence = judge(found)["C5"]
+    assert answer == OPEN and "permutation 0.300" in evidence
+    assert "share of occlusion's 0.70 ± 0.07 [0.63, 0.77], Grad-CAM on `resnet_small` 0.50 [0.48, 0.52]" in evidence
+    assert "100 images, seeds: 2 and 1 (held" in evidence
+    shutil.rmtree(group / "benchmark-removal/fa_cnn")
+    removal(group, "fa_cnn", areas, {"feature_map": 0.75})
+    assert verdicts(whole)["C5"] == FAILS

@@ -120,7 +120,18 @@ def test_variants_of_a_benchmark_are_in_the_report_and_not_in_the_readme(whole):
     removal(whole / "shapes", "fa_cnn-nearest", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
     assert "| `fa_cnn-nearest` ‡ | mean |" in report(groups(whole), whole)
     readme = readme_part(groups(whole))
-    assert "| `fa_cnn` ‡ | mean |" in readme and "fa_cnn-nearest" not in readme
+    assert "| `fa_cnn` ‡ | mean | 100 |" in readme and "fa_cnn-nearest" not in readme
+
+
+def test_seeds_stand_alone_in_the_report_and_together_in_the_readme(whole):
+    areas = {"feature_map": 0.3, "occlusion": 0.4}
+    removal(whole / "shapes", "fa_cnn-seed1", areas, {"feature_map": 0.65})
+    assert "| `fa_cnn-seed1` ‡ | mean | 100 | 0.65 [0.63, 0.67] |" in report(groups(whole), whole)
+    readme = readme_part(groups(whole))
+    assert "| `fa_cnn` ‡ | mean | 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] |" in readme and "fa_cnn-seed1" not in readme
+    path = whole / "shapes/benchmark-removal/fa_cnn-seed1/differences.csv"
+    pd.read_csv(path).assign(minus_center_low=-0.1).to_csv(path, index=False)  # of one seed of two
+    assert "| 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] † |" in readme_part(groups(whole))
 
 
 def test_each_network_has_its_orders_conditions_and_warnings(whole):

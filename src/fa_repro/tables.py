@@ -12,11 +12,16 @@ def columns(name: str, interval: Interval) -> dict[str, float]:
 
 def cell(line: pd.Series, name: str, digits: int) -> str:
     """Return ``value [low, high]`` from the columns that `columns` made; a dash for what is not known."""
-    ends = (line[name], line[f"{name}_low"], line[f"{name}_high"])
-    if pd.isna(ends[0]):
+    return markdown_interval(line[name], line[f"{name}_low"], line[f"{name}_high"], digits)
+
+
+def markdown_interval(value: float, low: float, high: float, digits: int, sd: float | None = None) -> str:
+    """Return ``value [low, high]``, or ``value ± sd [low, high]``; a dash for what is not known."""
+    if pd.isna(value):
         return "–"
-    value, low, high = (round(end, digits) + 0.0 for end in ends)  # no -0.000
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    value, low, high = (round(end, digits) + 0.0 for end in (value, low, high))  # no -0.000
+    spread = "" if sd is None else f" ± {sd:.{digits}f}"
+    return f"{value:.{digits}f}{spread} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def rate(per_second: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from fa_repro.reporting.claims import identity_errors
 from fa_repro.reporting.collect import CONTROL, FA_CNNS, RESNETS, Group, Run, has_class_maps
-from fa_repro.reporting.front import front, own_map
+from fa_repro.reporting.front import front, own_map, share_of
 
 
 def answers(found: Sequence[Group]) -> list[str]:
@@ -70,8 +70,7 @@ def _good(found: Sequence[Group]) -> list[str]:
     lines = []
     for group in found:
         shares = [
-            f"{line['method'].replace('_', ' ')} of `{line['network']}` {line['share_of_occlusion']:.2f} "
-            f"[{line['low']:.2f}, {line['high']:.2f}]"
+            f"{line['method'].replace('_', ' ')} of `{line['network']}` {share_of(line)}"
             for line in front([group]).to_dict("records")
         ]
         if shares:

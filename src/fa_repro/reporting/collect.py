@@ -158,9 +158,13 @@ class Group:
 
     @cached_property
     def networks(self) -> dict[str, list[Run]]:
-        """Training runs by network: NAME-seedN is NAME with another seed."""
+        """Training runs by network."""
+        return self.by_network("train")
+
+    def by_network(self, command: str) -> dict[str, list[Run]]:
+        """Return the runs of a command by network: NAME-seedN is NAME with another seed."""
         found: dict[str, list[Run]] = {}
-        for name, run in self.runs.get("train", {}).items():
+        for name, run in self.runs.get(command, {}).items():
             found.setdefault(re.sub(r"-seed\d+$", "", name), []).append(run)
         return found
 

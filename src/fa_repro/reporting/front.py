@@ -1,12 +1,16 @@
 """What a faithful map costs: accuracy against the map's share of occlusion's area, in networks trained with removal."""
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from fa_repro.plotting import figure
 from fa_repro.reporting.collect import Group, has_class_maps
+from fa_repro.reporting.shares import Share, over_seeds
 
-COLUMNS = ["group", "network", "method", "top1", "seeds", "share_of_occlusion", "low", "high"]
+COLUMNS = ["group", "network", "method", "top1", "seeds", "share_of_occlusion", "sd", "low", "high", "benchmarked"]
 # Mark, colour, and the map that a network explains itself by: one whose head gives it class maps, and any other.
 _OWN, _OTHER = ("o", "#0072B2", "feature_map"), ("D", "#D55E00", "grad_cam")
 
@@ -20,22 +24,27 @@ def front(found: list[Group]) -> pd.DataFrame:
     """Return a line for each network that was trained with removal and benchmarked: `COLUMNS`.
 
     Without removal in training, removed pixels are foreign to a network and the shares say little. ``top1`` is the mean
-    over ``seeds`` on test images; ``low`` and ``high`` bound the share's 95 % interval.
+    over ``seeds`` on test images; the share is that of `over_seeds`, of the ``benchmarked`` ones.
     """
     lines = []
     for group in found:
+        benchmarks = group.by_network("benchmark-removal")
         for name, runs in group.networks.items():
-            benchmark = group.get("benchmark-removal", name)
             method = own_map(name)
-            if not group.saw_removal or benchmark is None:
+            if not group.saw_removal or name not in benchmarks:
                 continue
-            table = benchmark.differences
-            if method not in table.index or "share_of_occlusion" not in table or table.share_of_occlusion.isna().any():
-                continue  # a share needs occlusion, and an area of occlusion's above zero
-            share = table.to_dict("index")[method]
-            ends = (share[f"share_of_occlusion{end}"] for end in ("", "_low", "_high"))
-            lines.append((group.name, name, method, group.top1(name), len(runs), *ends))
+            tables = [run.differences for run in benchmarks[name]]
+            if any(method not in table.index for table in tables):
+                continue
+            share = over_seeds(pd.DataFrame([table.loc[method] for table in tables]))
+            if not pd.isna(share.mean):  # a share needs occlusion, and an area of occlusion's above zero
+                lines.append((group.name, name, method, group.top1(name), len(runs), *share))
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def share_of(line: Mapping[Hashable, Any]) -> Share:
+    """Return the share that a line of `front` holds."""
+    return Share(line["share_of_occlusion"], *(line[name] for name in ("sd", "low", "high", "benchmarked")))
 
 
 def _kind(network: str) -> tuple[str, str, str]:

@@ -91,7 +91,8 @@ def _figures(group: Group, results: Path) -> Iterator[str]:
 def _removal(found: Sequence[Group], variants: bool) -> list[str]:
     return [
         "**Percent pixels removed**: LeRF − MoRF area under the target probability, as a share of occlusion's on the "
-        "same network, with its 95 % interval. Larger is better; networks are comparable through these shares alone. "
+        "same network, with its 95 % interval; of several seeds the mean ± standard deviation, and from where to where "
+        "their intervals reach. Larger is better; networks are comparable through these shares alone. "
         f"{BEHIND.strip()}: not ahead of every control (`random`, `center`) beyond the interval of the paired "
         f"difference, so no better than a map that knows nothing of the image. {UNFAMILIAR.strip()}: trained without "
         "removal. Holes are foreign to such a network, a single hidden patch says little, and shares of occlusion rank "

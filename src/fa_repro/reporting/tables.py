@@ -1,15 +1,18 @@
 """The tables of the report: accuracy, proofs, removal, localization, sanity and speed of one group of runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import pandas as pd
 
 from fa_repro.attribution import CONTROLS
 from fa_repro.config import METHODS
 from fa_repro.reporting.collect import MODELS, Group, Run
+from fa_repro.reporting.shares import over_seeds
 from fa_repro.speed.contention import DISTURBED
 from fa_repro.tables import cell, markdown_table
 
+T = TypeVar("T")
 NOT_RUN = "Not run."
 BEHIND = " †"  # beside a method that a control may be ahead of
 UNFAMILIAR = " ‡"  # beside a network that saw no pixels removed in training
@@ -33,8 +36,8 @@ def _groups_column(found: Sequence[Group], name: str) -> list[str]:
     return [name] if len(found) > 1 else []
 
 
-def _named(runs: Mapping[str, Run]) -> Iterator[tuple[str, Run]]:
-    """Yield runs with their names, the FA-CNN's first."""
+def _named(runs: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+    """Yield what names lead to with its names, the FA-CNN's first."""
     yield from sorted(runs.items(), key=lambda item: (not item[0].startswith("fa_cnn"), item[0]))
 
 
@@ -104,26 +107,30 @@ def removal_table(found: Sequence[Group], variants: bool = True) -> str:
 
     Args:
         found: the groups.
-        variants: whether runs that don't bear a network's name, such as NAME-nearest, have their lines, too.
+        variants: whether every run has a line: each seed, and what doesn't bear a network's name, such as
+            NAME-nearest; else there is one for each network that was trained, over its seeds.
 
     """
     rows: list[tuple[list[str], dict[str, str]]] = []
     for group in found:
-        for name, run in _named(group.runs.get("benchmark-removal", {})):
-            table = run.table("differences.csv")
-            if not len(table) or (not variants and group.get("train", name) is None):
-                continue
-            for imputation, lines in table.groupby("imputation", sort=False):
+        alone = {name: [run] for name, run in group.runs.get("benchmark-removal", {}).items()}
+        together = {
+            name: runs for name, runs in group.by_network("benchmark-removal").items() if name in group.networks
+        }
+        for name, runs in _named(alone if variants else together):
+            table = pd.concat([run.table("differences.csv") for run in runs])
+            for imputation, lines in table.groupby("imputation", sort=False) if len(table) else ():
                 network = f"`{name}`{'' if group.saw_removal else UNFAMILIAR}"
-                lead = [*_groups_column(found, group.name), network, str(imputation), str(lines.n.iloc[0])]
-                rows.append((lead, {str(line.method): _share(line) for _, line in lines.iterrows()}))
+                images = f"{lines.n.iloc[0]}{f', {len(runs)} seeds' if len(runs) > 1 else ''}"
+                cells = {str(method): _share(str(method), seeds) for method, seeds in lines.groupby("method")}
+                rows.append(([*_groups_column(found, group.name), network, str(imputation), images], cells))
     return _by_method([*_groups_column(found, "trained as"), "network", "removed pixels", "images"], rows)
 
 
-def _share(line: pd.Series) -> str:
-    share = cell(line, "share_of_occlusion", 2) if "share_of_occlusion" in line else "–"
-    ahead = all(line.get(f"minus_{control}_low", 0) > 0 for control in CONTROLS)
-    return share + BEHIND * (line.method not in CONTROLS and not ahead)
+def _share(method: str, seeds: pd.DataFrame) -> str:
+    leads = [f"minus_{control}_low" for control in CONTROLS]
+    ahead = all(lead in seeds and (seeds[lead] > 0).all() for lead in leads)
+    return f"{over_seeds(seeds)}{BEHIND * (method not in CONTROLS and not ahead)}"
 
 
 def order_table(run: Run) -> str:

@@ -1,0 +1,31 @@
+"""The LeRF - MoRF area of a map as a share of occlusion's on the same network, over the seeds of its training."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from fa_repro.tables import markdown_interval
+
+NAME = "share_of_occlusion"  # the column of differences.csv
+
+
+class Share(NamedTuple):
+    """The mean over seeds with their standard deviation, and from where to where their 95 % intervals reach."""
+
+    mean: float
+    sd: float  # not a number, of one seed
+    low: float
+    high: float
+    seeds: int
+
+    def __str__(self) -> str:
+        """Write ``mean [low, high]``, with ``± sd`` of several seeds; a dash for what is not known."""
+        return markdown_interval(self.mean, self.low, self.high, 2, self.sd if self.seeds > 1 else None)
+
+
+def over_seeds(lines: pd.DataFrame) -> Share:
+    """Return the share over a method's lines of ``differences.csv``, one for each seed; NaN where one has none."""
+    if NAME not in lines or lines[NAME].isna().any():
+        return Share(float("nan"), float("nan"), float("nan"), float("nan"), len(lines))
+    ends = lines[f"{NAME}_low"].min(), lines[f"{NAME}_high"].max()
+    return Share(lines[NAME].mean(), lines[NAME].std(), *ends, len(lines))
