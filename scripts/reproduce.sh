@@ -7,6 +7,8 @@
 #                                            torchvision downloads; results in results/cifar10 and, of networks that saw
 #                                            pixels removed in training, results/cifar10-removal and, with a loss that keeps
 #                                            maps local, results/cifar10-locality
+#     scripts/reproduce.sh tiny_imagenet DIR 20 of its classes, with a box for each image: DIR/train/CLASS/*, DIR/val/CLASS/* and
+#                                            DIR/boxes.csv; results in results/tiny_imagenet
 #     scripts/reproduce.sh search DIR        every grid of configs/experiment/search on CIFAR-10, results in results/search
 set -euo pipefail
 profile=${1:-shapes}
@@ -14,11 +16,30 @@ data_dir=${2:-}
 fa_repro=${BIN:-.venv/bin}/fa-repro
 out=results/$profile
 
+folder() { # SET: it must be given.
+  [ -n "$data_dir" ] || { echo "reproduce: PROFILE=$profile needs DATA=DIR, the folder that $1 lies in." >&2; exit 2; }
+}
+
 cifar10() { # Set data to the words for CIFAR-10 in the folder that was given.
-  [ -n "$data_dir" ] || { echo "reproduce: PROFILE=$profile needs DATA=DIR, the folder that CIFAR-10 lies in." >&2; exit 2; }
+  folder CIFAR-10
   if [ -d "$data_dir/train" ]; then data=(data=image_folder "data.root=$data_dir")
   elif [ -d "$data_dir/cifar10/train" ]; then data=(data=image_folder "data.root=$data_dir/cifar10")
   else data=(data=cifar10 "data.root=$data_dir"); fi
+}
+
+# The answer "no" (exit code 1) is a result; anything above is a failure.
+ask() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
+
+train() { # RECIPE RESULTS NAME WORDS...
+  "$fa_repro" train "${data[@]}" "experiment=$1" "results=$2" "name=$3" "${@:4}"
+}
+
+verify() { # RESULTS NAME
+  ask "$fa_repro" verify-gradcam "checkpoint=$1/train/$2/checkpoint.pt" "results=$1" "name=$2"
+}
+
+removal() { # RESULTS NAME
+  "$fa_repro" benchmark-removal "checkpoint=$1/train/$2/checkpoint.pt" "results=$1" "name=$2" "${images[@]}" >/dev/null
 }
 
 case $profile in
@@ -33,6 +54,16 @@ case $profile in
     chosen=(fa_cnn_fine resnet_whitened) seeds=(1 2)
     removed=(fa_cnn fa_cnn_fine fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn fa_cnn_fine resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid,grid_peak]) randomised=() ;;
+  tiny_imagenet)
+    folder Tiny-ImageNet
+    data=("data.root=$data_dir")
+    for model in fa_cnn_fine resnet_whitened; do
+      train tiny_imagenet "$out" "$model" "model=$model"
+      verify "$out" "$model"
+      "$fa_repro" benchmark-localization "checkpoint=$out/train/$model/checkpoint.pt" "results=$out" "name=$model" \
+        'measures=[pointing_game,energy]' patch=8 repeats=2 >/dev/null
+    done
+    exec "$fa_repro" report ;;
   search)
     cifar10
     out=results/search/cifar10
@@ -45,22 +76,14 @@ case $profile in
         'methods=[feature_map,grad_cam,occlusion]' >/dev/null
     done
     exec "$fa_repro" report ;;
-  *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10 or search." >&2; exit 2 ;;
+  *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10, tiny_imagenet or search." >&2; exit 2 ;;
 esac
-
-# The answer "no" (exit code 1) is a result; anything above is a failure.
-ask() { "$@" || { code=$?; [ $code -eq 1 ] || exit $code; }; }
-
-train() { # RECIPE RESULTS NAME WORDS...
-  "$fa_repro" train "${data[@]}" "experiment=$1" "results=$2" "name=$3" "${@:4}"
-}
 
 network() { # RECIPE RESULTS MODEL
   echo "== $2: $3"
-  local checkpoint=$2/train/$3/checkpoint.pt
   train "$1" "$2" "$3" "model=$3"
-  ask "$fa_repro" verify-gradcam "checkpoint=$checkpoint" "results=$2" "name=$3"
-  "$fa_repro" benchmark-removal "checkpoint=$checkpoint" "results=$2" "name=$3" "${images[@]}" >/dev/null
+  verify "$2" "$3"
+  removal "$2" "$3"
 }
 
 maps() { # RESULTS MODEL: where its maps lie, and whether they come from what was learned
@@ -77,6 +100,10 @@ for model in ${localized[@]+"${localized[@]}"}; do network "${profile}_locality"
 ask "$fa_repro" verify-gradcam "checkpoint=$out/train/${chosen[0]}/checkpoint.pt" score=probability "results=$out" "name=${chosen[0]}-probability"
 for model in "${chosen[@]}"; do
   maps "$out" "$model"
-  for seed in ${seeds[@]+"${seeds[@]}"}; do train "$profile" "$out" "$model-seed$seed" "model=$model" "seed=$seed"; done
+  for seed in ${seeds[@]+"${seeds[@]}"}; do
+    train "$profile" "$out" "$model-seed$seed" "model=$model" "seed=$seed"
+    train "${profile}_removal" "$out-removal" "$model-seed$seed" "model=$model" "seed=$seed"
+    removal "$out-removal" "$model-seed$seed"
+  done
 done
 "$fa_repro" report

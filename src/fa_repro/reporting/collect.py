@@ -32,7 +32,13 @@ PROFILES = {
     "cifar10": ("fa_cnn", "fa_cnn_fine", *ALONE, "resnet_whitened", "resnet_small"),
     "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened", "resnet_small"),
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
+    "tiny_imagenet": ("fa_cnn_fine", "resnet_whitened"),
 }
+# What is done with each network of a group, where it isn't this; and with more seeds of the chosen ones.
+ASKED = ("train", "verify-gradcam", "benchmark-removal")
+ASKED_OF = {"tiny_imagenet": ("train", "verify-gradcam", "benchmark-localization")}
+CHOSEN, MORE_SEEDS = ("fa_cnn_fine", "resnet_whitened"), (1, 2)
+ASKED_OF_SEEDS = {"cifar10": ("train",), "cifar10-removal": ("train", "benchmark-removal")}
 # The experiments that want a GPU, with the networks of their headers; a group has a hyphen for the last underscore.
 ON_A_GPU = {
     "cifar10_gpu": ("fa_cnn_large", "resnet18"),
@@ -203,7 +209,9 @@ class Group:
     def missing(self) -> Iterator[str]:
         """Yield SUBCOMMAND/NAME of every run of a profile that is not there."""
         networks = PROFILES.get(self.name, ())
-        wanted = [f"{c}/{name}" for name in networks for c in ("train", "verify-gradcam", "benchmark-removal")]
+        wanted = [f"{c}/{name}" for name in networks for c in ASKED_OF.get(self.name, ASKED)]
+        for command in ASKED_OF_SEEDS.get(self.name, ()):
+            wanted += [f"{command}/{name}-seed{seed}" for name in CHOSEN for seed in MORE_SEEDS]
         if set(ALONE) <= set(networks):  # a group of the ablations holds the other checks, too
             own = next(name for name in FA_CNNS if name in networks)
             wanted.append(f"verify-gradcam/{own}{CONTROL}")
