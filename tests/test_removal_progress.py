@@ -4,6 +4,9 @@ import math
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pandas as pd
@@ -116,6 +119,38 @@ def test_stopped_runs_end_with_the_same_tables(cli, words, stopper, tmp_path, mo
     assert cli(*words, "name=other", "seed=1").code == 0
     with pytest.raises(AssertionError):
         _same_tables(path / "other", path / "whole")
+
+
+# A program whose last method never ends: what came before it lies in files.
+HANGING = """
+import sys, time
+import fa_repro.progress
+from fa_repro.cli import main
+from fa_repro.removal import benchmark
+fa_repro.progress.SECONDS = 0.0
+benchmark.METHODS["center"] = lambda *_: time.sleep(600)
+sys.argv[0] = "fa-repro"
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+def test_a_process_that_is_killed_leaves_what_the_same_words_go_on_from(cli, words, stopper, tmp_path):
+    path = tmp_path / "benchmark-removal"
+    assert cli(*words, "name=whole").code == 0
+    with subprocess.Popen([sys.executable, "-c", HANGING, *words, "name=killed"], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(_files(path / "killed")) < 2 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()  # which no program can catch
+    assert process.returncode == -signal.SIGKILL and not (path / "killed" / "DONE.json").exists()
+    stopper.stop(None, _power_cut)
+    code, out, err = cli(*words, "name=killed")
+    assert code == 0 and "going on, " in out, err
+    assert 0 < len(stopper.measured) < PARTS
+    _same_tables(path / "killed", path / "whole")
+    assert not _files(path / "killed")
 
 
 @pytest.mark.slow
