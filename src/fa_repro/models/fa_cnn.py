@@ -105,12 +105,16 @@ class FeatureAlignBackbone(nn.Module):
             for j, block in enumerate(cast(Iterable[SkipBlock], stage)):
                 yield f"stage{i + 1}.block{j + 1}", self.pool[i] if j == 0 else 1, block
 
+    def _pooled_blocks(self) -> list[tuple[str, SkipBlock, int]]:
+        """Every block in order: its name, the block, the side of the average pooling after it (1: none)."""
+        blocks = list(self._blocks())
+        after = [pool for _, pool, _ in blocks[1:]] + [1]  # nothing is pooled before the first
+        return [(name, block, pool) for (name, _, block), pool in zip(blocks, after, strict=True)]
+
     def features(self, images: Tensor) -> Tensor:
         """Map images (N,I,H,W) in [0,1] to the last feature maps (N,C,h,w)."""
         maps = self.stem(images)
-        blocks = list(self._blocks())
-        after = [pool for _, pool, _ in blocks[1:]] + [1]  # nothing is pooled before the first
-        for (_, _, block), pool in zip(blocks, after, strict=True):
+        for _, block, pool in self._pooled_blocks():
             maps = block(maps, pool)
         return maps
 
@@ -151,17 +155,24 @@ class FeatureAlignCNN(FeatureAlignBackbone):
             positions of all terms add up to the logits, because pooling, skips and head all keep means.
 
         """
-        layers = list(self.trace(images))
-        weights = [1.0]  # of each term in A_L, from the last backwards: the product of the skips that follow it
-        for layer in reversed(layers):
-            weights.append(weights[-1] * layer.mix.skip_weight)
-        raw, *after = reversed(weights)
-        scale = self.head.scale
-        terms = [("pixels", scale * raw * class_maps(layers[0].before, self.n_classes))]
-        for layer, weight in zip(layers, after, strict=True):
-            share = scale * weight * layer.mix.branch_weight
-            terms.append((layer.name, share * class_maps(layer.branch, self.n_classes)))
-        return terms
+        maps = self.stem(images)
+        means = [("pixels", class_maps(maps, self.n_classes))]
+        for name, block, pool in self._pooled_blocks():
+            # As in `features`: where the branch's maps are copies by nearest neighbour that the pooling would undo, its
+            # few class maps are copied in place of its many channels.
+            inside = pool if cast(Branch, block.branch).shrink % pool == 0 else 1
+            branch = block.branch(maps, inside)
+            term = class_maps(branch, self.n_classes)
+            means.append((name, F.interpolate(term, scale_factor=float(inside)) if inside > 1 else term))
+            maps = block.combine(F.avg_pool2d(maps, inside) if inside > 1 else maps, branch)
+            maps = F.avg_pool2d(maps, pool) if pool > inside else maps
+        shares = [
+            self.head.scale
+        ]  # of each term in the logits, from the last backwards; the skips that follow weigh it
+        for _, block, _ in reversed(self._pooled_blocks()):
+            last = shares.pop()
+            shares += [last * block.mix.branch_weight, last * block.mix.skip_weight]
+        return [(name, share * term) for (name, term), share in zip(means, reversed(shares), strict=True)]
 
     def depth_maps(self, images: Tensor, upsampling: str = "nearest") -> Tensor:
         """Map images (N,I,H,W) in [0,1] to depth maps (N,K,H,W): the decomposition summed at the input's resolution.
