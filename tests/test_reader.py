@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 import tiny
+from fa_repro import localization, reader, sanity
 from fa_repro.attribution import Context
 from fa_repro.checkpoint import load_model
 from fa_repro.models import Task, build_model
-from fa_repro.removal import measure, per_image_table, reader, write_per_image
-from fa_repro.removal.reader import Reader, fold_batch_norm
+from fa_repro.reader import Reader, fold_batch_norm
+from fa_repro.removal import measure, per_image_table, write_per_image
 from fa_repro.removal.summary import precision_notes
 from tiny import FA_CNN
 
@@ -306,3 +307,32 @@ def test_the_rows_are_written_part_by_part_as_they_would_be_whole(images):
     assert gzip.decompress(file.getvalue()).decode() == whole
     assert file.getvalue() == again.getvalue()
     assert whole.count("\n") == 1 + 2 * 2 * 2 * 4 * 7
+
+
+def where_the_truth_is(model, images, methods):
+    masks = torch.zeros(len(images), 8, 8, dtype=torch.bool)
+    masks[:, :4] = True
+    words = {"measures": ["energy"], "target": "label", "tolerance": 0}
+    localization.measure_truth(model, images, LABELS, masks, methods=methods, context=Context(patch=4), **words)
+
+
+def where_the_cell_is(model, images, methods):
+    classes = torch.arange(4).remainder(3).expand(len(images), 4)
+    words = {"measures": ["grid"], "context": Context(patch=4, batch_size=16)}
+    localization.measure_grid(model, images, classes, 2, methods=methods, **words)
+
+
+def randomised(model, images, methods):
+    sanity.measure(
+        model, images, LABELS, sanity.layers(model, images[:1] / 255), methods=methods, context=Context(patch=4)
+    )
+
+
+@pytest.mark.parametrize("explain", [where_the_truth_is, where_the_cell_is, randomised])
+@pytest.mark.parametrize(("methods", "reads"), [(["occlusion"], True), (["feature_map", "grad_cam"], False)])
+def test_maps_of_many_forward_passes_are_made_by_a_reader(explain, methods, reads, images, monkeypatch):
+    seen = []
+    forward = Reader.forward
+    monkeypatch.setattr(Reader, "forward", lambda self, batch: seen.append(len(batch)) or forward(self, batch))
+    explain(network(), images, methods)
+    assert bool(seen) is reads

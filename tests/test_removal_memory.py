@@ -10,9 +10,9 @@ from torch.utils._pytree import tree_leaves
 
 from fa_repro import noise
 from fa_repro.attribution import METHODS, Context, controls
+from fa_repro.reader import Reader
 from fa_repro.removal import measure
 from fa_repro.removal.ranking import rank_patches
-from fa_repro.removal.reader import Reader
 
 SIDE, BATCH = 32, 4
 MEAN, STD = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.1, 0.3])

@@ -18,8 +18,8 @@ from omegaconf import OmegaConf
 from fa_repro.commands import benchmark_removal
 from fa_repro.errors import InputError
 from fa_repro.progress import Progress
+from fa_repro.reader import Reader
 from fa_repro.removal import benchmark
-from fa_repro.removal.reader import Reader
 from fa_repro.rundir import RunDir
 
 METHODS = ("permutation", "random", "center")  # without the controls they would be added

@@ -144,8 +144,8 @@ def test_the_usual_loop_shows_every_image_once_as_the_trainer_has_them(monkeypat
 def test_explanation_contenders_do_their_work(config):
     model = trained(config)
     images = image_set(6).images.float() / 255
-    context = Context(colour=torch.tensor([0.5, 0.4, 0.3]), batch_size=4, repeats=1)
-    contenders, _ = explanation.explanation_contenders(model, images, context, few=3)
+    context = Context(batch_size=4)
+    contenders, _ = explanation.explanation_contenders(model, images, context)
     read, ran, shown = [], {}, {}
     first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
     first.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
@@ -153,11 +153,8 @@ def test_explanation_contenders_do_their_work(config):
         read.clear()
         ran[contender.name], shown[contender.name] = contender.run(), sum(read)
     assert ran["prediction"] == ran["grad_cam"] == 6
-    assert ran["occlusion"] == ran["permutation"] == 3
     assert ("prediction + feature_map" in ran) == (config is FA)
-    # The network reads every image once for a map of one pass; once and without each of its 4 patches for the others.
-    patchwise = [name for name in ran if ran[name] == 3]
-    assert shown == {name: 3 * (1 + 4) if name in patchwise else 6 for name in ran}
+    assert shown == dict.fromkeys(ran, 6)  # the network reads every image once
 
 
 class Mine(nn.Module):
@@ -189,10 +186,10 @@ def test_a_network_that_is_not_ours_is_explained_by_what_can_do_it(kind, layer, 
     torch.manual_seed(0)
     images = image_set(6).images.float() / 255
     contenders, notes = explanation.explanation_contenders(
-        kind().eval().requires_grad_(False), images, Context(batch_size=4, repeats=1, layer=layer), few=3
+        kind().eval().requires_grad_(False), images, Context(batch_size=4, layer=layer)
     )
     ran = {contender.name: contender.run() for contender in contenders}
-    assert ran["prediction"] == 6 and ran["occlusion"] == ran["permutation"] == ran["captum Occlusion"] == 3
+    assert ran["prediction"] == 6
     assert [name in ran for name in ("grad_cam", "captum LayerGradCam")] == [ours, captums]
     said = "\n".join(notes)
     assert ("`grad_cam` is left out" in said) == (layer is None)
@@ -333,7 +330,7 @@ def test_training_speed_from_fresh_weights(cli, tiny, tmp_path):
 
 
 def test_explanation_speed_of_a_checkpoint(cli, trained, tmp_path):
-    words = ("what=explanation", f"checkpoint={trained / 'checkpoint.pt'}", "n_patched=2", "repeats=1")
+    words = ("what=explanation", f"checkpoint={trained / 'checkpoint.pt'}")
     answer = cli("benchmark-speed", *words, *TINY_RUN, f"results={tmp_path}", "name=e")
     assert answer.code == 0, answer.err
     folder = tmp_path / "benchmark-speed" / "e"
@@ -373,7 +370,6 @@ def test_removal_speed_of_a_checkpoint(cli, trained, tmp_path, monkeypatch):
         (("checkpoint=absent.pt",), "absent.pt: no such file"),
         (("checkpoint=absent.pt", "model=fa_cnn"), "contradict"),
         (("rounds=0",), "rounds=0: must be 1 or more"),
-        (("what=explanation", "data=shapes", "model=fa_cnn", "n_images=1"), "n_images: permutation needs two images"),
         (("what=removal", "data=shapes", "model=fa_cnn", "n_removed=1"), "n_removed: permutation needs two images"),
         (("data=shapes", "model=fa_cnn", "trainer.augment.crop=40", "data.n_train=200"), "trainer.augment.crop=40"),
     ],

@@ -3,7 +3,7 @@
 from fa_repro.attribution.captum_library import check_captum
 from fa_repro.attribution.choose import choose_methods, left_out, reference_of
 from fa_repro.attribution.context import Context
-from fa_repro.attribution.methods import CONTROLS, METHODS, PATCHWISE, Explain, explain_classes
+from fa_repro.attribution.methods import CONTROLS, METHODS, PATCHWISE, Explain, asked, explain_classes
 
 __all__ = [
     "CONTROLS",
@@ -11,6 +11,7 @@ __all__ = [
     "PATCHWISE",
     "Context",
     "Explain",
+    "asked",
     "check_captum",
     "choose_methods",
     "explain_classes",

@@ -14,12 +14,12 @@ from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.plotting import png
 from fa_repro.progress import Progress
+from fa_repro.reader import Reader
 from fa_repro.ready import make_ready
 from fa_repro.removal import Measured, measure, write_per_image
 from fa_repro.removal.benchmark import images_read, readings_of_an_image
 from fa_repro.removal.examples import draw_examples
 from fa_repro.removal.figures import curves_figure
-from fa_repro.removal.reader import Reader
 from fa_repro.removal.summary import precision_notes, summary_markdown, unread_notes
 from fa_repro.removal.superpixels import Superpixels, check_superpixels
 from fa_repro.removal.tables import tabulate

@@ -74,9 +74,8 @@ def _trainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch
 
 
 def _explainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Contest:
-    if len(images) < 2:
-        key = "n_removed" if cfg.what == "removal" else "n_images"
-        raise InputError(f"{key}: permutation needs two images or more, as a patch is replaced by another image's.")
+    if cfg.what == "removal" and len(images) < 2:
+        raise InputError("n_removed: permutation needs two images or more, as a patch is replaced by another image's.")
     model = subject.frozen().to(device)
     mean, std = (torch.tensor(values, device=device) for values in (subject.task.mean, subject.task.std))
     settings = {"patch": cfg.patch, "repeats": cfg.repeats, "seed": cfg.seed, "batch_size": cfg.batch_size}
@@ -86,5 +85,5 @@ def _explainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: tor
         return contenders, removal.COMPARISONS, notes
     pixels = images.images.float() / 255
     context = replace(context, layer=choose_layer(model, cfg.layer, pixels[:1]))
-    contenders, notes = explanation.explanation_contenders(model, pixels, context, cfg.n_patched)
+    contenders, notes = explanation.explanation_contenders(model, pixels, context)
     return contenders, explanation.COMPARISONS, notes

@@ -9,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from fa_repro.attribution import METHODS, check_captum
+from fa_repro.attribution import METHODS, asked, check_captum
 from fa_repro.attribution.batches import batches
 from fa_repro.attribution.figures import explained_figure
 from fa_repro.attribution.targets import parse_target, predict, targets_of
@@ -20,6 +20,7 @@ from fa_repro.errors import InputError
 from fa_repro.files import digest
 from fa_repro.models.external import probe
 from fa_repro.plotting import png
+from fa_repro.reader import reader_for
 from fa_repro.ready import make_ready
 from fa_repro.rundir import RunDir
 from fa_repro.subject import Subject, open_subject
@@ -56,10 +57,12 @@ def run(cfg: DictConfig) -> int:
     logits = predict(model, images.images, cfg.batch_size)
     targets = targets_of(logits.argmax(1), images.labels, target)
 
+    reader = reader_for(methods, model, images.images, cfg.batch_size)
+
     def of_all(method: str) -> Tensor:
-        explain = METHODS[method]
+        explain, network = METHODS[method], asked(method, model, reader)
         parts = batches(images.images, context)
-        return torch.cat([explain(model, part, targets[rows], settings) for rows, part, settings in parts]).cpu()
+        return torch.cat([explain(network, part, targets[rows], settings) for rows, part, settings in parts]).cpu()
 
     maps = {method: of_all(method) for method in methods}
     table = _predictions(files, logits.double().softmax(1).cpu(), targets.cpu(), subject.classes)

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution import METHODS, Context, explain_classes
+from fa_repro.attribution import METHODS, Context, asked, explain_classes
 from fa_repro.attribution.batches import batches
 from fa_repro.attribution.targets import choose_targets
 from fa_repro.localization.energy import energy
@@ -17,6 +17,7 @@ from fa_repro.localization.grid import cell_peaks, cell_shares
 from fa_repro.localization.mosaics import by_mosaics
 from fa_repro.localization.pointing_game import pointing_game
 from fa_repro.localization.scores import Scores
+from fa_repro.reader import reader_for
 
 ON_MOSAICS: dict[str, Callable[[Tensor, int], Scores]] = {"grid": cell_shares, "grid_peak": cell_peaks}
 
@@ -69,11 +70,12 @@ def measure_truth(
     }
     scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
     explained = choose_targets(model, images, labels, target, context.batch_size)
+    reader = reader_for(methods, model, images, context.batch_size)
     for rows, batch, batch_context in batches(images, context):
         truth, chosen = masks[rows], explained[rows]
         by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
         for method in methods:
-            maps = METHODS[method](model, batch, chosen, batch_context)
+            maps = METHODS[method](asked(method, model, reader), batch, chosen, batch_context)
             for measure in measures:
                 by_method[measure].append(scorers[measure](maps, truth))
             tick(len(rows))
@@ -110,11 +112,13 @@ def measure_grid(
 
     """
     scores: dict[str, list[list[Scores]]] = {measure: [] for measure in measures}
-    for rows, batch, batch_context in batches(mosaics, by_mosaics(context, grid)):
+    settings = by_mosaics(context, grid)
+    reader = reader_for(methods, model, mosaics, settings.batch_size)
+    for rows, batch, batch_context in batches(mosaics, settings):
         chosen = classes[rows]
         by_method: dict[str, list[Scores]] = {measure: [] for measure in measures}
         for method in methods:
-            maps = explain_classes(method, model, batch, chosen, batch_context)
+            maps = explain_classes(method, asked(method, model, reader), batch, chosen, batch_context)
             for measure in measures:
                 by_method[measure].append(ON_MOSAICS[measure](maps, grid))
             tick(chosen.numel())

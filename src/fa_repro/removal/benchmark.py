@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution import METHODS, PATCHWISE, Context
+from fa_repro.attribution import METHODS, Context, asked
 from fa_repro.attribution.batches import take
 from fa_repro.attribution.degenerate import is_degenerate
 from fa_repro.attribution.targets import targets_of
 from fa_repro.progress import Keep, Part
+from fa_repro.reader import Reader
 from fa_repro.removal.curves import Ends, Readings, read_ends, removal_readings, removed_counts
 from fa_repro.removal.imputation import Impute, imputer
 from fa_repro.removal.measured import Measured, ReadingError
 from fa_repro.removal.ranking import tie_break
-from fa_repro.removal.reader import Reader
 from fa_repro.removal.units import PIXELS, Partition, Units
 
 MEMORY_FORMAT = "memory format"  # the name of the part that keeps which one was chosen
@@ -222,8 +222,7 @@ class _Batch:
         if batch.is_cuda:
             torch.cuda.synchronize(batch.device)  # what was asked of the device before is not this method's time
         began = time.perf_counter()
-        explained = by.reads.in_fp32() if method in PATCHWISE else by.model
-        maps = METHODS[method](explained, batch, targets, context)
+        maps = METHODS[method](asked(method, by.model, by.reads.in_fp32()), batch, targets, context)
         if maps.is_cuda:
             torch.cuda.synchronize(maps.device)
         seconds = time.perf_counter() - began

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fa_repro.attribution import METHODS, Context
+from fa_repro.attribution import METHODS, Context, asked
 from fa_repro.attribution.batches import batches
+from fa_repro.reader import reader_for
 from fa_repro.sanity.randomization import Layer, cascade
 from fa_repro.sanity.rank_correlation import spearman
 
@@ -49,18 +50,22 @@ def measure(
 
     """
 
-    def explain(network: nn.Module, method: str) -> Tensor:
-        maps = []
-        for rows, batch, batch_context in batches(images, context):
-            maps.append(METHODS[method](network, batch, targets[rows], batch_context))
-            tick(len(rows))
-        return torch.cat(maps)
+    def explain(network: nn.Module) -> list[Tensor]:
+        reader = reader_for(methods, network, images, context.batch_size)
+        explained = []
+        for method in methods:
+            maps = []
+            for rows, batch, batch_context in batches(images, context):
+                maps.append(METHODS[method](asked(method, network, reader), batch, targets[rows], batch_context))
+                tick(len(rows))
+            explained.append(torch.cat(maps))
+        return explained
 
     randomised = cascade(model, list(order), context.seed)  # first of all, as a model that can't be copied is refused
-    intact = {method: explain(model, method) for method in methods}
-    by_depth = [torch.stack([spearman(maps, maps) for maps in intact.values()])]
+    intact = explain(model)
+    by_depth = [torch.stack([spearman(maps, maps) for maps in intact])]
     names = [INTACT]
     for name, network in randomised:
-        by_depth.append(torch.stack([spearman(intact[method], explain(network, method)) for method in methods]))
+        by_depth.append(torch.stack([spearman(*pair) for pair in zip(intact, explain(network), strict=True)]))
         names.append(name)
     return Cascade(tuple(methods), tuple(names), torch.stack(by_depth, dim=1).cpu().numpy())

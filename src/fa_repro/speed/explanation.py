@@ -7,12 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution import Context, left_out
-from fa_repro.attribution.baseline import baseline
 from fa_repro.attribution.grad_cam import explained_layer, grad_cam
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
-from fa_repro.attribution.occlusion import occlusion
-from fa_repro.attribution.patches import patch_numbers
-from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.targets import predict
 from fa_repro.device import arithmetic
 from fa_repro.errors import first_line
@@ -27,21 +23,16 @@ COMPARISONS = (
     Comparison("cost of grad_cam", PREDICTION, "grad_cam"),
     Comparison("cost of captum's LayerGradCam", PREDICTION, CAPTUM),
     Comparison("cost of pytorch-grad-cam's GradCAM", PREDICTION, "pytorch-grad-cam GradCAM"),
-    Comparison("occlusion, of captum's on the same patches", "occlusion", "captum Occlusion", ">=", 1.5),
-    Comparison("permutation, of captum's on the same patches", "permutation", "captum FeaturePermutation", ">=", 1.5),
 )
 
 
-def explanation_contenders(
-    model: nn.Module, images: Tensor, context: Context, few: int
-) -> tuple[list[Contender], list[str]]:
+def explanation_contenders(model: nn.Module, images: Tensor, context: Context) -> tuple[list[Contender], list[str]]:
     """Return who explains, and notes on who is absent.
 
     Args:
         model: in eval mode, on the images' device.
-        images: (N,C,H,W) in [0,1]; the methods of one forward pass explain them all, ``context.batch_size`` at a time.
+        images: (N,C,H,W) in [0,1], ``context.batch_size`` a forward pass.
         context: settings of the methods.
-        few: images for the methods that make a forward pass for every patch.
 
     """
     targets = predict(model, images, context.batch_size).argmax(1)
@@ -53,14 +44,6 @@ def explanation_contenders(
                 for part, chosen in batches:
                     work(part, chosen)
             return len(images)
-
-        return Contender(name, run)
-
-    def some(name: str, work: Callable[[Tensor, Tensor], object]) -> Contender:
-        def run() -> int:
-            with arithmetic(images.device, torch.float32):
-                work(images[:few], targets[:few])
-            return len(images[:few])
 
         return Contender(name, run)
 
@@ -87,13 +70,7 @@ def explanation_contenders(
                 f"{CAPTUM} asks for the images' gradient, so it holds the graph of the whole forward pass in memory; "
                 f"prediction + feature_map holds none."
             )
-    contenders += [
-        some("occlusion", lambda part, chosen: occlusion(model, part, chosen, context)),
-        some("permutation", lambda part, chosen: permutation(model, part, chosen, context)),
-    ]
-    if find_spec("captum"):
-        contenders += [some(name, work) for name, work in captum_on_patches(model, images, context).items()]
-    else:
+    if not find_spec("captum"):
         notes.append("captum is not installed, so it was not measured (pip install 'fa-repro[captum]').")
     if not find_spec("pytorch_grad_cam"):
         notes.append("pytorch-grad-cam is not installed, so it was not measured (pip install 'fa-repro[peers]').")
@@ -141,48 +118,6 @@ def _captum_grad_cam(model: nn.Module, layer: nn.Module) -> Work:
 
     cam = LayerGradCam(model, layer)
     return lambda part, chosen: cam.attribute(part, target=chosen, relu_attributions=False)
-
-
-def captum_on_patches(model: nn.Module, images: Tensor, context: Context) -> dict[str, Work]:
-    """Return captum's occlusion and permutation of the same patches as ours.
-
-    Args:
-        model: in eval mode.
-        images: (N,C,H,W); only their shape, type and device count.
-        context: settings of our methods.
-
-    """
-    from captum.attr import FeaturePermutation, Occlusion
-
-    channels, height, width = images.shape[1:]
-    patch = context.patch
-    number = patch_numbers((height, width), patch, images.device)
-    occluding, permuting = Occlusion(model), FeaturePermutation(model)
-
-    def at_once(part: Tensor) -> int:
-        """As many patches a forward pass as fill a batch: captum at its best, within the same memory."""
-        return max(1, context.batch_size // len(part))
-
-    @torch.inference_mode()
-    def occlude(part: Tensor, chosen: Tensor) -> object:
-        return occluding.attribute(
-            part,
-            sliding_window_shapes=(channels, patch, patch),
-            strides=(channels, patch, patch),
-            baselines=baseline(part, context).expand_as(part),
-            target=chosen,
-            perturbations_per_eval=at_once(part),
-        )
-
-    @torch.inference_mode()
-    def permute(part: Tensor, chosen: Tensor) -> object:
-        for _ in range(context.repeats):  # captum has no repeats of its own
-            maps = permuting.attribute(
-                part, target=chosen, feature_mask=number[None, None], perturbations_per_eval=at_once(part)
-            )
-        return maps
-
-    return {"captum Occlusion": occlude, "captum FeaturePermutation": permute}
 
 
 def _pytorch_grad_cam(model: nn.Module, layer: nn.Module) -> Work:

@@ -14,10 +14,10 @@ from fa_repro.attribution.permutation import permutation
 from fa_repro.attribution.targets import predict
 from fa_repro.data.image_set import resize
 from fa_repro.device import arithmetic
+from fa_repro.reader import Reader
 from fa_repro.removal import measure
 from fa_repro.removal.noisy_linear import fill_linearly
-from fa_repro.removal.reader import Reader
-from fa_repro.speed.explanation import captum_on_patches
+from fa_repro.speed.captum_on_patches import captum_on_patches
 from fa_repro.speed.timing import Comparison, Contender
 
 PLAIN = "plain forward pass"

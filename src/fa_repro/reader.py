@@ -1,19 +1,22 @@
 """The network made ready to be read many thousand times: batch norm folded, a fast memory format, fp32 or bf16.
 
-Removal reads a network some hundred times an image and asks for nothing but logits. What it reads is therefore a copy
-whose batch norms are folded into the convolutions before them (Jacob et al. 2018, arXiv:1712.05877, section 3.2; in
-float here). In fp32 its readings are the network's own up to rounding, and a copy whose readings are not is not used.
-On a CPU a batch goes through it in parts small enough that one layer's maps are still in the cache for the next layer.
+Removal reads a network some hundred times an image, a map by patches as often, and neither asks for anything but
+logits. What they read is therefore a copy whose batch norms are folded into the convolutions before them (Jacob et al.
+2018, arXiv:1712.05877, section 3.2; in float here). In fp32 its readings are the network's own up to rounding, and a
+copy whose readings are not is not used. On a CPU a batch goes through it in parts small enough that one layer's maps
+are still in the cache for the next layer.
 """
 
 import math
 import time
+from collections.abc import Sequence
 from copy import copy, deepcopy
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from fa_repro.attribution import PATCHWISE
 from fa_repro.device import arithmetic, choose_precision
 
 TRIALS = 5  # timed forward passes for each memory format, after one untimed; the fastest counts
@@ -111,6 +114,21 @@ class Reader(nn.Module):
             return self.model(images)
         size = max(PART_IMAGES, PART_PIXELS // (images.shape[-2] * images.shape[-1]))
         return torch.cat([self.model(part) for part in images.split(size)])
+
+
+def reader_for(methods: Sequence[str], model: nn.Module, images: Tensor, batch_size: int) -> nn.Module:
+    """Return what those of ``methods`` are to ask that need nothing but logits: a `Reader`, or ``model`` if none does.
+
+    Args:
+        methods: names of `fa_repro.attribution.METHODS`.
+        model: in eval mode, on the images' device.
+        images: (N,C,H,W) uint8.
+        batch_size: of them a forward pass.
+
+    """
+    if not any(method in PATCHWISE for method in methods):
+        return model
+    return Reader(model, images[:batch_size].float() / 255)
 
 
 def _strided_and_narrow(module: nn.Module) -> bool:
