@@ -141,8 +141,8 @@ def test_a_large_image_takes_few_iterations(monkeypatch):
     mask = mask | _disc(128, True)
     monkeypatch.setattr(module, "MAX_ITERATIONS", 14)
     out = fill_linearly(images, mask)
-    sums = module._smear(torch.nn.functional.pad(out, (0, 1, 0, 1)))[..., :128, :128] - 4 * out
-    inside = module._smear(torch.nn.functional.pad(torch.ones(1, 1, 128, 128), (0, 1, 0, 1)))[..., :128, :128] - 4
+    neighbours = torch.tensor([[[[1.0, 2, 1], [2, 0, 2], [1, 2, 1]]]])
+    sums, inside = (torch.conv2d(field, neighbours, padding=1) for field in (out, torch.ones(1, 1, 128, 128)))
     assert (out - sums / inside)[mask[:, None]].abs().max() < 1e-4  # each is the mean of its neighbours
     assert (out - sums / inside)[~mask[:, None]].abs().max() > 1e-2
     monkeypatch.setattr(module, "_cycle", lambda grids, level, residual: residual * grids[0].step)

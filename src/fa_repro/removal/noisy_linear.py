@@ -44,6 +44,7 @@ class _Grid(NamedTuple):
     step: Tensor  # damping / diagonal
     keep: Tensor  # 1 - step * full
     inverse: Tensor | None  # (N,hw,hw) of the coarsest level's system
+    room: Tensor  # what `_smear` works in, for all channels
 
 
 def noisy_linear(
@@ -130,10 +131,12 @@ def _solve(known: Tensor, hole: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def _solve_any(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor) -> Tensor:
     height, width = known.shape[2:]
     known, inside = F.pad(known, (0, 1, 0, 1)), F.pad(known.new_ones(1, 1, height, width), (0, 1, 0, 1))
-    grids = _grids(F.pad(hole, (0, 1, 0, 1)), inside)
-    mask, full = grids[0].mask, grids[0].full
+    grids = _grids(F.pad(hole, (0, 1, 0, 1)), inside, known.shape[1])
+    mask, full, room = grids[0].mask, grids[0].full, grids[0].room
     x = mask * means
-    residual = mask * _smear(known + x) - full * x
+    # Both products are rounded alike: what a fused difference leaves between them, the inverse makes a thousand times as
+    # much of.
+    residual = mask * _smear(known + x, room) - full * x
     direction, before = torch.zeros_like(x), torch.ones_like(limit)
     active = torch.ones_like(limit, dtype=torch.bool)
     for _ in range(MAX_ITERATIONS):
@@ -142,11 +145,11 @@ def _solve_any(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor) -> Ten
         if not active.any():
             return x[..., :height, :width]
         now = _dot(residual, z)
-        direction = torch.addcmul(z, torch.where(active, now / before, 0), direction)
-        image = torch.addcmul(full * direction, mask, _smear(direction), value=-1)
+        direction = z.addcmul_(torch.where(active, now / before, 0), direction)
+        image = (full * direction).addcmul_(mask, _smear(direction, room), value=-1)
         length = torch.where(active, now / _dot(direction, image), 0)
-        x = torch.addcmul(x, length, direction)
-        residual = torch.addcmul(residual, length, image, value=-1)
+        x.addcmul_(length, direction)
+        residual.addcmul_(length, image, value=-1)
         before = torch.where(active, now, 1)
     raise RuntimeError(f"noisy linear imputation did not converge in {MAX_ITERATIONS} iterations")
 
@@ -155,30 +158,42 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1).view(-1, 1, 1, 1)
 
 
-def _smear(x: Tensor) -> Tensor:
-    """Return [1 2 1] x [1 2 1] applied to x (...,h+1,w+1) by flat additions; the last row and column mean nothing."""
-    row = x.shape[-1]
-    flat = F.pad(x.reshape(-1), (row + 1, row + 1))
-    flat = flat[:-row] + flat[row:]
-    flat = flat[:-row] + flat[row:]
-    flat = flat[:-1] + flat[1:]
-    return (flat[:-1] + flat[1:]).view(x.shape)
+def _room(like: Tensor, channels: int) -> Tensor:
+    """Return room for `_smear` of fields of that size with so many channels: each use takes it for its own."""
+    return like.new_empty(2, like.numel() // like.shape[1] * channels + like.shape[-1])
 
 
-def _grids(mask: Tensor, inside: Tensor) -> list[_Grid]:
+def _smear(x: Tensor, room: Tensor) -> Tensor:
+    """Return [1 2 1] x [1 2 1] applied to x (...,h+1,w+1) by flat additions, in ``room`` until that is used again.
+
+    The last row and column mean nothing, of x they are zero.
+    """
+    row, flat = x.shape[-1], x.reshape(-1)
+    one, other = room[:, : len(flat) + row]
+    one[:row], one[len(flat) :] = flat[:row], flat[-row:]
+    torch.add(flat[:-row], flat[row:], out=one[row : len(flat)])
+    sums = torch.add(one[:-row], one[row:], out=other[: len(flat)])
+    one = one[: len(flat) + 1]
+    one[0], one[-1] = sums[0], sums[-1]
+    torch.add(sums[:-1], sums[1:], out=one[1:-1])
+    return torch.add(one[:-1], one[1:], out=sums).view(x.shape)
+
+
+def _grids(mask: Tensor, inside: Tensor, channels: int) -> list[_Grid]:
     """Return all levels, finest first; each halves height and width.
 
     A coarse unknown stands where an unknown is within its reach. Between coarse unknowns the stencil is the fine one,
     as in two dimensions it does not depend on spacing; their pull to known pixels is gathered from the fine ones'.
     """
-    pull = mask * _smear(inside - mask)
+    pull = mask * _smear(inside - mask, _room(mask, 1))
     grids = []
     while True:
-        full = mask * _smear(mask) + pull
+        room = _room(mask, channels)
+        full = mask * _smear(mask, room) + pull
         step = torch.where(mask > 0, DAMPING / (full - 4), 0)
         height, width = mask.shape[2] - 1, mask.shape[3] - 1
         last = height * width <= COARSEST
-        grids.append(_Grid(mask, full, step, 1 - step * full, _inverse(mask, full) if last else None))
+        grids.append(_Grid(mask, full, step, 1 - step * full, _inverse(mask, full) if last else None, room))
         if last:
             return grids
         pull = _restrict(pull)
@@ -190,7 +205,7 @@ def _inverse(mask: Tensor, full: Tensor) -> Tensor:
     height, width = mask.shape[2] - 1, mask.shape[3] - 1
     n = height * width
     units = F.pad(torch.eye(n, dtype=mask.dtype, device=mask.device).view(n, 1, height, width), (0, 1, 0, 1))
-    stencil = _smear(units)[..., :height, :width].reshape(n, n)
+    stencil = _smear(units, _room(units, 1))[..., :height, :width].reshape(n, n)
     here, diagonal = (field[..., :height, :width].reshape(-1, n) for field in (mask, full))
     system = torch.diag_embed(diagonal + (here == 0)) - stencil * here[:, :, None] * here[:, None, :]
     return torch.linalg.inv(system)
@@ -198,15 +213,15 @@ def _inverse(mask: Tensor, full: Tensor) -> Tensor:
 
 def _cycle(grids: list[_Grid], level: int, residual: Tensor) -> Tensor:
     """Return about what the system's inverse gives for ``residual``: a V-cycle, symmetric, from a zero guess."""
-    mask, _, step, keep, inverse = grids[level]
+    mask, _, step, keep, inverse, room = grids[level]
     if inverse is not None:
         height, width = residual.shape[2] - 1, residual.shape[3] - 1
         solved = residual[..., :height, :width].reshape(*residual.shape[:2], -1) @ inverse
         return F.pad(solved.view(*residual.shape[:2], height, width), (0, 1, 0, 1))
     z = residual * step
-    rest = torch.addcmul(residual * keep, mask, _smear(z))  # of the residual, when z is taken off
-    z = torch.addcmul(z, mask, _prolong(_cycle(grids, level + 1, _restrict(rest)), residual))
-    return torch.addcmul(z * keep, step, _smear(z) + residual)
+    rest = (residual * keep).addcmul_(mask, _smear(z, room))  # of the residual, when z is taken off
+    z.addcmul_(mask, _prolong(_cycle(grids, level + 1, _restrict(rest)), residual))
+    return (z * keep).addcmul_(step, _smear(z, room).add_(residual))
 
 
 def _restrict(x: Tensor) -> Tensor:
@@ -241,7 +256,8 @@ def _spread(x: Tensor, dim: int, padded: int) -> Tensor:
     size, coarse = padded - 1, x.shape[dim] - 1
     shape = list(x.shape)
     shape[dim] = padded
-    out = x.new_zeros(shape)
+    out = x.new_empty(shape)
+    out.narrow(dim, size, 1).zero_()
     x = x.narrow(dim, 0, coarse)
     inner = out.narrow(dim, 0, size)
     inner[(slice(None),) * dim + (slice(0, None, 2),)] = x
