@@ -134,8 +134,8 @@ def _solve_any(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor) -> Ten
     grids = _grids(F.pad(hole, (0, 1, 0, 1)), inside, known.shape[1])
     mask, full, room = grids[0].mask, grids[0].full, grids[0].room
     x = mask * means
-    # Both products are rounded alike: what a fused difference leaves between them, the inverse makes a thousand times as
-    # much of.
+    # Both products are rounded alike: of what a fused difference leaves between them, the inverse would make a thousand
+    # times as much.
     residual = mask * _smear(known + x, room) - full * x
     direction, before = torch.zeros_like(x), torch.ones_like(limit)
     active = torch.ones_like(limit, dtype=torch.bool)
