@@ -48,7 +48,9 @@ def interleave(
     clock: Callable[[], float] = time.perf_counter,
     contention: Contention | None = None,
 ) -> pd.DataFrame:
-    """Run every contender once unmeasured, then all of them in turn, ``rounds`` times.
+    """Run every contender once unmeasured, then all of them in turn, ``rounds`` times, every other time backwards.
+
+    So nobody runs always after the same one, with what that left in the caches.
 
     Args:
         contenders: with names of their own.
@@ -64,7 +66,7 @@ def interleave(
     """
     rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for turn in range(rounds + 1):
-        for contender in contenders:
+        for contender in contenders if turn % 2 == 0 else reversed(contenders):
             _wait(device)
             watched = contention if contention is not None and turn > 0 and not contender.crowded else nullcontext()
             with watched:
