@@ -167,7 +167,7 @@ def accuracy(group: Group) -> Verdict:
         return Verdict(OPEN, f"neither `{name}` nor `{resnet}` errs on any test image, so the task tells nothing apart")
     return Verdict(
         HOLDS if a - b >= -LEVEL_POINTS else FAILS,
-        f"{a:.1f} % of `{name}` against {b:.1f} % of `{resnet}` by the same recipe, {a - b:+.1f} points (held if not "
+        f"{a:.2f} % of `{name}` against {b:.2f} % of `{resnet}` by the same recipe, {a - b:+.2f} points (held if not "
         f"below -{LEVEL_POINTS:.0f}), at {cost:.2f} times its cost; seeds: {len(own)} and {len(other)}",
     )
 
