@@ -254,7 +254,7 @@ def test_seeds_of_a_network_are_one_line_with_their_mean_and_spread(whole):
     page = report(groups(whole), whole)
     # 90, 88 and 92: a mean of 90, and squares of 0, 4 and 4 over 2 degrees of freedom.
     assert "| `fa_cnn` | 90.00 ± 2.00 | 3 |" in page and "`fa_cnn-seed1` | 8" not in page
-    assert "90.0 % of `fa_cnn` against 90.5 % of `resnet_small`" in page and "seeds: 3 and 1" in page
+    assert "90.00 % of `fa_cnn` against 90.50 % of `resnet_small`" in page and "seeds: 3 and 1" in page
     make_run(whole / "shapes", "train", "resnet_whitened", metrics=metrics(0.92))
     assert verdicts(whole)["C4"] == FAILS  # held against the better baseline, once it is there
 
