@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from fa_repro.noise import noise_field
 from fa_repro.removal.small_holes import solve_small_holes
+from fa_repro.removal.smear import room_for, smear
 
 NOISE = 0.01  # standard deviation, for images in [0,1]; that of the paper
 # Of the error at any pixel, as a share of the range of the image's known values: what multigrid estimates, and the
@@ -44,7 +45,7 @@ class _Grid(NamedTuple):
     step: Tensor  # damping / diagonal
     keep: Tensor  # 1 - step * full
     inverse: Tensor | None  # (N,hw,hw) of the coarsest level's system
-    room: Tensor  # what `_smear` works in, for all channels
+    room: Tensor  # what `smear` works in, for all channels
 
 
 def noisy_linear(
@@ -136,7 +137,7 @@ def _solve_any(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor) -> Ten
     x = mask * means
     # Both products are rounded alike: of what a fused difference leaves between them, the inverse would make a thousand
     # times as much.
-    residual = mask * _smear(known + x, room) - full * x
+    residual = mask * smear(known + x, room) - full * x
     direction, before = torch.zeros_like(x), torch.ones_like(limit)
     active = torch.ones_like(limit, dtype=torch.bool)
     for _ in range(MAX_ITERATIONS):
@@ -146,7 +147,7 @@ def _solve_any(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor) -> Ten
             return x[..., :height, :width]
         now = _dot(residual, z)
         direction = z.addcmul_(torch.where(active, now / before, 0), direction)
-        image = (full * direction).addcmul_(mask, _smear(direction, room), value=-1)
+        image = (full * direction).addcmul_(mask, smear(direction, room), value=-1)
         length = torch.where(active, now / _dot(direction, image), 0)
         x.addcmul_(length, direction)
         residual.addcmul_(length, image, value=-1)
@@ -158,38 +159,17 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1).view(-1, 1, 1, 1)
 
 
-def _room(like: Tensor, channels: int) -> Tensor:
-    """Return room for `_smear` of fields of that size with so many channels: each use takes it for its own."""
-    return like.new_empty(2, like.numel() // like.shape[1] * channels + like.shape[-1])
-
-
-def _smear(x: Tensor, room: Tensor) -> Tensor:
-    """Return [1 2 1] x [1 2 1] applied to x (...,h+1,w+1) by flat additions, in ``room`` until that is used again.
-
-    The last row and column mean nothing, of x they are zero.
-    """
-    row, flat = x.shape[-1], x.reshape(-1)
-    one, other = room[:, : len(flat) + row]
-    one[:row], one[len(flat) :] = flat[:row], flat[-row:]
-    torch.add(flat[:-row], flat[row:], out=one[row : len(flat)])
-    sums = torch.add(one[:-row], one[row:], out=other[: len(flat)])
-    one = one[: len(flat) + 1]
-    one[0], one[-1] = sums[0], sums[-1]
-    torch.add(sums[:-1], sums[1:], out=one[1:-1])
-    return torch.add(one[:-1], one[1:], out=sums).view(x.shape)
-
-
 def _grids(mask: Tensor, inside: Tensor, channels: int) -> list[_Grid]:
     """Return all levels, finest first; each halves height and width.
 
     A coarse unknown stands where an unknown is within its reach. Between coarse unknowns the stencil is the fine one,
     as in two dimensions it does not depend on spacing; their pull to known pixels is gathered from the fine ones'.
     """
-    pull = mask * _smear(inside - mask, _room(mask, 1))
+    pull = mask * smear(inside - mask, room_for(mask, 1))
     grids = []
     while True:
-        room = _room(mask, channels)
-        full = mask * _smear(mask, room) + pull
+        room = room_for(mask, channels)
+        full = mask * smear(mask, room) + pull
         step = torch.where(mask > 0, DAMPING / (full - 4), 0)
         height, width = mask.shape[2] - 1, mask.shape[3] - 1
         last = height * width <= COARSEST
@@ -205,7 +185,7 @@ def _inverse(mask: Tensor, full: Tensor) -> Tensor:
     height, width = mask.shape[2] - 1, mask.shape[3] - 1
     n = height * width
     units = F.pad(torch.eye(n, dtype=mask.dtype, device=mask.device).view(n, 1, height, width), (0, 1, 0, 1))
-    stencil = _smear(units, _room(units, 1))[..., :height, :width].reshape(n, n)
+    stencil = smear(units, room_for(units, 1))[..., :height, :width].reshape(n, n)
     here, diagonal = (field[..., :height, :width].reshape(-1, n) for field in (mask, full))
     system = torch.diag_embed(diagonal + (here == 0)) - stencil * here[:, :, None] * here[:, None, :]
     return torch.linalg.inv(system)
@@ -219,9 +199,9 @@ def _cycle(grids: list[_Grid], level: int, residual: Tensor) -> Tensor:
         solved = residual[..., :height, :width].reshape(*residual.shape[:2], -1) @ inverse
         return F.pad(solved.view(*residual.shape[:2], height, width), (0, 1, 0, 1))
     z = residual * step
-    rest = (residual * keep).addcmul_(mask, _smear(z, room))  # of the residual, when z is taken off
+    rest = (residual * keep).addcmul_(mask, smear(z, room))  # of the residual, when z is taken off
     z.addcmul_(mask, _prolong(_cycle(grids, level + 1, _restrict(rest)), residual))
-    return (z * keep).addcmul_(step, _smear(z, room).add_(residual))
+    return (z * keep).addcmul_(step, smear(z, room).add_(residual))
 
 
 def _restrict(x: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fa_repro.removal.smear import room_for, smear
+
 # Eigenvalue of D^-1 A with all pixels removed, by the image's smaller side: of a line, of 2x2, of 3x3 and larger ones.
 HIGHEST = {1: 2.0, 2: 1.6, 3: 1.53}
 STEPS = 16  # that walkers are followed for
@@ -27,25 +29,6 @@ LONGEST_WALK = 24.0  # mean steps of the worst pixel; above, float32 rounds by m
 STEPS_AT_ONCE = 4  # between two looks at what is left: a look makes a GPU wait
 PATIENCE = 2  # iterations at most, as a multiple of those that the bounds promise at first
 FAINT = 2.0**-10  # weight of the image's mean beside a pixel's known neighbours, for those that have none
-
-
-class _Field:
-    """Fields (N,C,h+1,w+1) that end in a row and a column of zeros, in a buffer with margins for flat shifts."""
-
-    def __init__(self, like: Tensor, channels: int) -> None:
-        n, _, height, width = like.shape
-        self.shape, self.row = (n, channels, height, width), width
-        size = n * channels * height * width
-        self.buffer = like.new_zeros(size + 2 * (width + 1))
-        self.values = self.buffer[width + 1 : width + 1 + size].view(self.shape)
-        self._one, self._other = torch.empty_like(self.buffer), torch.empty_like(self.buffer)
-
-    def smear(self) -> Tensor:
-        """Return [1 2 1] x [1 2 1] applied to the values, until the next call; the last row and column mean nothing."""
-        part = self.buffer
-        for shift, out in zip((self.row, self.row, 1, 1), (self._one, self._other) * 2, strict=True):
-            part = torch.add(part[:-shift], part[shift:], out=out[: len(part) - shift])
-        return part.view(self.shape)
 
 
 def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor) -> Tensor | None:
@@ -63,9 +46,9 @@ def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor)
     """
     _, channels, height, width = known.shape
     mask = F.pad(hole, (0, 1, 0, 1))
-    inside = _Field(mask[:1], 1)
-    inside.values[..., :height, :width] = 1
-    step = mask / (inside.smear() - 4).clamp_min(1)  # D is 1 or more where the image has two pixels, and mask is 0 else
+    inside = F.pad(mask.new_ones(1, 1, height, width), (0, 1, 0, 1))
+    # D is 1 or more where the image has two pixels, and mask is 0 else.
+    step = mask / (smear(inside, room_for(inside, 1)) - 4).clamp_min(1)
     longest = _longest_walk(mask, step)
     if longest > LONGEST_WALK:
         return None
@@ -75,14 +58,11 @@ def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor)
     root = math.sqrt(high / low)
     slowest = math.log((root + 1) / (root - 1))  # of the error, lost in an iteration
 
-    field = _Field(mask, channels)
-    x = field.values
-    x[..., :height, :width] = known
-    near = _Field(mask, 1)
-    near.values[..., :height, :width] = 1 - hole
+    room = room_for(mask, channels)
+    x = F.pad(known, (0, 1, 0, 1))
     # The mean of the known neighbours, where there is one.
-    start = torch.add(field.smear(), means, alpha=FAINT).div_(near.smear().add_(FAINT))
-    x.addcmul_(start, mask)
+    near = smear(F.pad(1 - hole, (0, 1, 0, 1)), room_for(mask, 1)).add_(FAINT)
+    x.addcmul_(smear(x, room).add_(means, alpha=FAINT).div_(near), mask)
     step = step.expand(-1, channels, -1, -1).contiguous()
     here = torch.add(mask, step, alpha=4)
     # The usual step, move = ratio * before * move + 2 * ratio / half * (step * smeared - here * x), in units of `unit`,
@@ -91,7 +71,7 @@ def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor)
     weight = 1 / centre
     k, look, last, smallest = 0, 0, math.inf, torch.finfo(known.dtype).tiny
     while k <= last:
-        smeared = field.smear()
+        smeared = smear(x, room)
         if k == look:
             off = torch.addcmul(smeared * step, x, here, value=-1).abs_().amax((1, 2, 3), keepdim=True)
             worst = float((longest * off / limit.clamp_min(smallest)).amax())  # a black image has no range
@@ -116,12 +96,12 @@ def _longest_walk(mask: Tensor, step: Tensor) -> float:
     Walkers are followed for a few steps only: w is the mean number of steps among these, and D^-1 A w is 1 less the
     share of walkers that are still inside.
     """
-    walk, longer = _Field(mask, 1), _Field(mask, 1)
+    walk, longer, room = torch.zeros_like(mask), torch.empty_like(mask), room_for(mask, 1)
     for k in range(1, STEPS + 1):
-        torch.addcmul(mask, step, walk.smear().sub_(walk.values, alpha=4), out=longer.values)
+        torch.addcmul(mask, step, smear(walk, room).sub_(walk, alpha=4), out=longer)
         if k % STEPS_AT_ONCE == 0:
-            inside = float((longer.values - walk.values).amax())  # from the worst pixel
+            inside = float((longer - walk).amax())  # from the worst pixel
             if inside <= 1 - NEARLY_ALL or k == STEPS:
                 break
         walk, longer = longer, walk
-    return max(1.0, float(walk.values.amax()) / (1 - inside)) if inside < 1 else math.inf
+    return max(1.0, float(walk.amax()) / (1 - inside)) if inside < 1 else math.inf
