@@ -18,6 +18,7 @@ class Material(NamedTuple):
     """What all of them work on; on the CPU."""
 
     model: nn.Module  # in eval mode, its weights without gradients
+    reader: nn.Module  # its logits as our commands read them, made ready once
     pool: Tensor  # (N,C,H,W) uint8
     images: Tensor  # (N,C,H,W) in [0,1]
     targets: Tensor  # (N,) predicted

@@ -9,7 +9,6 @@ from fa_repro.attribution import Context
 from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.patches import patch_numbers
 from fa_repro.attribution.permutation import derangement, permutation
-from fa_repro.reader import Reader
 
 PATCH = 4  # side of the squares of occlusion and permutation, in pixels
 
@@ -53,11 +52,10 @@ def works_and_pairs(it: Material) -> tuple[dict[str, Work], list[Pair]]:
         patches = patch_numbers((height, width), PATCH, it.images.device)[None, None]
         return method.attribute(it.images, target=it.targets, feature_mask=patches)[:, 0].numpy()
 
-    reader = Reader(it.model, it.images[: it.batch_size])  # as the commands have it
     works: dict[str, Work] = {
-        "occlusion": lambda: occlusion(reader, it.images, it.targets, context).numpy(),
+        "occlusion": lambda: occlusion(it.reader, it.images, it.targets, context).numpy(),
         "captum Occlusion": lambda: in_batches(it, captum_occlusion),
-        "permutation": lambda: permutation(reader, it.images, it.targets, context).numpy(),
+        "permutation": lambda: permutation(it.reader, it.images, it.targets, context).numpy(),
         "captum FeaturePermutation": captum_permutation,
     }
     squares = f"patches of {PATCH}x{PATCH} pixels"

@@ -50,7 +50,7 @@ def _curves(it: Material, orders: Sequence[str]) -> np.ndarray:
         batch = it.images[rows]
         blacken = imputer(batch, "zero", it.mean, it.std, rows, len(it.images), it.seed)
         ranks = [rank_pixels(it.maps[rows], order, ties) for order in orders]
-        (read,) = removal_readings(it.model, batch, [blacken], it.targets[rows], ranks, counts)
+        (read,) = removal_readings(it.reader, batch, [blacken], it.targets[rows], ranks, counts)
         found.append(torch.stack([one.probability for one in read]))
     return torch.cat(found, 2).numpy()
 
