@@ -1,6 +1,7 @@
 """The report's page, its part of the README and the command that writes both."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -129,6 +130,9 @@ def test_seeds_stand_alone_in_the_report_and_together_in_the_readme(whole):
     assert "| `fa_cnn-seed1` ‡ | mean | 100 | 0.65 [0.63, 0.67] |" in report(groups(whole), whole)
     readme = readme_part(groups(whole))
     assert "| `fa_cnn` ‡ | mean | 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] |" in readme and "fa_cnn-seed1" not in readme
+    removal(whole / "shapes", "fa_cnn-seed2", {"occlusion": 0.4}, {})
+    assert "| 100, 3 seeds | 0.70 ± 0.07 [0.63, 0.77] (2 of 3) |" in readme_part(groups(whole))
+    shutil.rmtree(whole / "shapes/benchmark-removal/fa_cnn-seed2")
     path = whole / "shapes/benchmark-removal/fa_cnn-seed1/differences.csv"
     pd.read_csv(path).assign(minus_center_low=-0.1).to_csv(path, index=False)  # of one seed of two
     assert "| 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] † |" in readme_part(groups(whole))

@@ -122,15 +122,18 @@ def removal_table(found: Sequence[Group], variants: bool = True) -> str:
             for imputation, lines in table.groupby("imputation", sort=False) if len(table) else ():
                 network = f"`{name}`{'' if group.saw_removal else UNFAMILIAR}"
                 images = f"{lines.n.iloc[0]}{f', {len(runs)} seeds' if len(runs) > 1 else ''}"
-                cells = {str(method): _share(str(method), seeds) for method, seeds in lines.groupby("method")}
+                cells = {
+                    str(method): _share(str(method), seeds, len(runs)) for method, seeds in lines.groupby("method")
+                }
                 rows.append(([*_groups_column(found, group.name), network, str(imputation), images], cells))
     return _by_method([*_groups_column(found, "trained as"), "network", "removed pixels", "images"], rows)
 
 
-def _share(method: str, seeds: pd.DataFrame) -> str:
+def _share(method: str, seeds: pd.DataFrame, runs: int) -> str:
     leads = [f"minus_{control}_low" for control in CONTROLS]
     ahead = all(lead in seeds and (seeds[lead] > 0).all() for lead in leads)
-    return f"{over_seeds(seeds)}{BEHIND * (method not in CONTROLS and not ahead)}"
+    measured = f" ({len(seeds)} of {runs})" if len(seeds) < runs else ""
+    return f"{over_seeds(seeds)}{measured}{BEHIND * (method not in CONTROLS and not ahead)}"
 
 
 def order_table(run: Run) -> str:
