@@ -9,7 +9,7 @@ from torch import Tensor, nn
 # Limits of the largest difference. Two float32 programs that do the same sums in another order differ by this much.
 PROBABILITIES = 1e-5
 SHARES = 1e-4  # of a map's range
-FILLED = 5e-5  # our solver stops at an error of 1e-5 of the image's range as it estimates it, or 3e-5 as it bounds it
+FILLED = 5e-5  # our solver stops at an error of 1e-5 of the image's range, as it estimates or bounds it
 
 Work = Callable[[], np.ndarray]
 

@@ -25,9 +25,7 @@ from fa_repro.removal.small_holes import solve_small_holes
 from fa_repro.removal.smear import room_for, smear
 
 NOISE = 0.01  # standard deviation, for images in [0,1]; that of the paper
-# Of the error at any pixel, as a share of the range of the image's known values: what multigrid estimates, and the
-# bound where no hole is large. There the error is a tenth of it, and float32 can't bound it by less than 2.5e-5.
-TOLERANCE, BOUND = 1e-5, 3e-5
+TOLERANCE = 1e-5  # of the error at any pixel, as a share of the range of the image's known values
 MAX_ITERATIONS = 100
 DAMPING = 0.8  # of the Jacobi smoother; usual for a nine-point stencil
 COARSEST = 16  # pixels of a grid that is solved directly
@@ -125,8 +123,9 @@ def _solve(known: Tensor, hole: Tensor, low: Tensor, high: Tensor) -> Tensor:
     span = ((high - low) * hole.amax((2, 3), keepdim=True)).amax(1, keepdim=True)
     rounding = 8 * torch.finfo(known.dtype).eps * known.abs().amax((1, 2, 3), keepdim=True)
     means = known.sum((2, 3), keepdim=True) / (1 - hole).sum((2, 3), keepdim=True)
-    found = solve_small_holes(known, hole, means, BOUND * span + rounding)
-    return _solve_any(known, hole, means, TOLERANCE * span + rounding) if found is None else found
+    limit = TOLERANCE * span + rounding
+    found = solve_small_holes(known, hole, means, limit)
+    return _solve_any(known, hole, means, limit) if found is None else found
 
 
 def _solve_any(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor) -> Tensor:

@@ -26,6 +26,9 @@ HIGHEST = {1: 2.0, 2: 1.6, 3: 1.53}
 STEPS = 16  # that walkers are followed for
 NEARLY_ALL = 0.9  # are out: no need to follow the others
 LONGEST_WALK = 24.0  # mean steps of the worst pixel; above, float32 rounds by more than the bound may be
+# Mean steps from which on float32, which rounds what is left by as much more as walks are longer, can't promise 1e-5 of
+# an image's range; the error itself is a tenth of what is promised.
+LONG_WALK = 7.0
 STEPS_AT_ONCE = 4  # between two looks at what is left: a look makes a GPU wait
 PATIENCE = 2  # iterations at most, as a multiple of those that the bounds promise at first
 FAINT = 2.0**-10  # weight of the image's mean beside a pixel's known neighbours, for those that have none
@@ -38,7 +41,7 @@ def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor)
         known: (N,C,H,W), 0 where a pixel is removed.
         hole: (N,1,H,W), 1 where a pixel is removed, not everywhere; else 0.
         means: (N,C,1,1), where the iteration begins.
-        limit: (N,1,1,1), of the error at any pixel, which it bounds.
+        limit: (N,1,1,1), of the error at any pixel, which it bounds; by as much more as walks exceed `LONG_WALK`.
 
     Returns:
         (N,C,H,W), whose known pixels mean nothing; None: it takes another method.
@@ -52,6 +55,7 @@ def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor)
     longest = _longest_walk(mask, step)
     if longest > LONGEST_WALK:
         return None
+    limit = limit.clamp_min(torch.finfo(known.dtype).tiny) * max(1.0, longest / LONG_WALK)  # a black image has no range
     low = 1 / longest
     high = max(min(2 - low, HIGHEST[min(3, height, width)]), 1.001 * low)  # single pixels: all eigenvalues are 1
     centre, half = (high + low) / 2, (high - low) / 2
@@ -69,12 +73,12 @@ def solve_small_holes(known: Tensor, hole: Tensor, means: Tensor, limit: Tensor)
     # the product of all its first factors: one pass over the pixels less.
     move, unit, ratio = torch.zeros_like(x), 1.0, half / centre
     weight = 1 / centre
-    k, look, last, smallest = 0, 0, math.inf, torch.finfo(known.dtype).tiny
+    k, look, last = 0, 0, math.inf
     while k <= last:
         smeared = smear(x, room)
         if k == look:
             off = torch.addcmul(smeared * step, x, here, value=-1).abs_().amax((1, 2, 3), keepdim=True)
-            worst = float((longest * off / limit.clamp_min(smallest)).amax())  # a black image has no range
+            worst = float((longest * off / limit).amax())
             if worst <= 1:
                 return x[..., :height, :width]
             if not math.isfinite(worst):
