@@ -61,7 +61,8 @@ case $profile in
       train tiny_imagenet "$out" "$model" "model=$model"
       verify "$out" "$model"
       "$fa_repro" benchmark-localization "checkpoint=$out/train/$model/checkpoint.pt" "results=$out" "name=$model" \
-        'measures=[pointing_game,energy]' patch=8 repeats=2 >/dev/null
+        'measures=[pointing_game,energy]' 'methods=[feature_map,depth_map,contrast_map,grad_cam,occlusion]' patch=8 \
+        n_images=300 >/dev/null
     done
     exec "$fa_repro" report ;;
   search)
