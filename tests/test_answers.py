@@ -65,6 +65,7 @@ def test_where_maps_lie_and_what_they_come_from_is_told_of_each_networks_own(tmp
             for depth in (0, 1)
         ]
         make_run(tmp_path / "zoo", "benchmark-sanity", name, {"sanity.csv": rows})
+    make_run(tmp_path / "zoo", "benchmark-localization", "fa_cnn-contrast", {"localization.csv": lines})  # a variant
     make_run(tmp_path / "zoo", "benchmark-localization", "other", {"localization.csv": lines[:2]})  # no mosaics
     where, told, learned, correlated = answers(groups(tmp_path))
     assert where.startswith("- **Do they lie where the object is?**")

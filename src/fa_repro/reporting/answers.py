@@ -82,7 +82,10 @@ def _told(found: Sequence[Group], command: str, tell: Callable[[Run, str], str])
     """Return a line for each group with runs of ``command``: what ``tell`` says of each network's own map."""
     lines = []
     for group in found:
-        words = [said for name, run in group.runs.get(command, {}).items() if (said := tell(run, own_map(name)))]
+        runs = group.runs.get(command, {})
+        # Beside NAME, a variant such as NAME-contrast has its lines in the report alone.
+        alone = {name: run for name, run in runs.items() if name.partition("-")[0] not in runs.keys() - {name}}
+        words = [said for name, run in alone.items() if (said := tell(run, own_map(name)))]
         if words:
             lines.append(f"{group.name}: {', '.join(words)}")
     return lines
