@@ -194,7 +194,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     data = {"name": "shapes", "root": None, "download": False, "n_train": 20, "n_test": 20, "image_size": 16}
     data |= {"mirror": True, "cache": str(folder / "cache"), "seed": 0}
     model = FA_CNN | ONE_STAGE | {"maps_per_class": 2, "unshuffle": 2}
-    trainer = {"epochs": 1, "augment": {"crop": 0, "flip": True, "removal": 0.5}}
+    trainer = {"epochs": 1, "augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.5}}
 
     def write(name: str, seed: int, **changes: object) -> Path:
         train = load_data(data, "train")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fa_repro.data.augment import augment, crop, flip, mirrored, removal_mask
+from fa_repro.data.augment import augment, crop, flip, mirrored, removal_mask, square_mask
 from samples import pixels
 
 NUMBERED = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)
@@ -148,7 +148,7 @@ def test_patches_at_the_edge_of_other_sizes_are_cut():
 def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
     images = pixels(40, size=8)
     colour = torch.tensor([0.25, 0.5, 0.123])
-    out, removed = augment(images, border=0, mirror=None, removal=0.7, colour=colour, generator=_generator(6))
+    out, removed = augment(images, border=0, mirror=None, cutout=0, removal=0.7, colour=colour, generator=_generator(6))
     mask, together = removal_mask(40, (8, 8), 0.7, _generator(6))
     assert torch.equal(removed.mask, mask) and torch.equal(removed.together, together)
     assert 0 < mask.sum() < mask.numel()
@@ -158,9 +158,42 @@ def test_removal_sets_exactly_the_masked_pixels_to_the_colour():
     assert not (by_pixel[mask.flip(0)] == colour).all()  # another image's mask is seen
 
 
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_cutout_takes_a_square_around_any_pixel(side):
+    mask = square_mask(1000, (4, 5), side, _generator(10), torch.device("cpu"))
+    squares = {}
+    for y in range(4):
+        for x in range(5):
+            square = np.zeros((4, 5), bool)
+            top, left = y - side // 2, x - side // 2
+            square[max(top, 0) : top + side, max(left, 0) : left + side] = True  # what lies outside is lost
+            squares.setdefault(square.tobytes(), []).append((y, x))
+    counts = dict.fromkeys(squares, 0)
+    for one in mask.numpy():
+        counts[one.tobytes()] += 1  # KeyError: no such square
+    expected = {square: 1000 / 20 * len(centres) for square, centres in squares.items()}
+    assert all(abs(counts[square] - n) < 5 * math.sqrt(n) for square, n in expected.items())
+
+
+def test_cutout_sets_its_square_to_the_colour_and_counts_as_no_removal():
+    images = pixels(40, size=8)
+    colour = torch.tensor([0.25, 0.5, 0.123])
+    settings = {"border": 0, "mirror": None, "colour": colour}
+    out, removed = augment(images, cutout=3, removal=0.0, generator=_generator(6), **settings)
+    mask = square_mask(40, (8, 8), 3, _generator(6), torch.device("cpu"))
+    by_pixel = out.permute(0, 2, 3, 1)
+    assert removed is None and (by_pixel[mask] == colour).all()
+    assert torch.equal(by_pixel[~mask], (images.float() / 255).permute(0, 2, 3, 1)[~mask])
+    both, removed = augment(images, cutout=3, removal=0.7, generator=_generator(6), **settings)
+    assert not torch.equal(removed.mask, mask)
+    assert torch.equal((both.permute(0, 2, 3, 1) == colour).all(3), removed.mask | mask)
+
+
 def test_without_removal_pixels_are_exactly_those_of_the_file():
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    out, removed = augment(images, border=0, mirror=None, removal=0.0, colour=torch.zeros(1), generator=_generator())
+    out, removed = augment(
+        images, border=0, mirror=None, cutout=0, removal=0.0, colour=torch.zeros(1), generator=_generator()
+    )
     assert out.dtype == torch.float32 and removed is None
     assert np.array_equal(out.numpy().ravel(), np.arange(256, dtype=np.float32) / np.float32(255))
 
@@ -168,14 +201,18 @@ def test_without_removal_pixels_are_exactly_those_of_the_file():
 def test_augment_crops_mirrors_and_removes_with_its_own_draws():
     images = NUMBERED.expand(600, 1, 4, 4)
     chosen = torch.arange(600) % 3 == 0
-    out, _ = augment(images, border=1, mirror=chosen, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    out, _ = augment(
+        images, border=1, mirror=chosen, cutout=0, removal=0.0, colour=torch.zeros(1), generator=_generator(7)
+    )
     back = (out * 255).round().to(torch.uint8)[:, 0]
     straight = [_shift_of(image) for image in back]
     turned = [_shift_of(image.flip(1)) for image in back]
     assert [shift is not None for shift in turned] == chosen.tolist()
     assert [shift is None for shift in straight] == chosen.tolist()
     assert set(straight) - {None} == set(turned) - {None} and len(set(straight) - {None}) == 9
-    plain, _ = augment(images, border=1, mirror=None, removal=0.0, colour=torch.zeros(1), generator=_generator(7))
+    plain, _ = augment(
+        images, border=1, mirror=None, cutout=0, removal=0.0, colour=torch.zeros(1), generator=_generator(7)
+    )
     assert None not in [_shift_of(image) for image in (plain * 255).round().to(torch.uint8)[:, 0]]
 
 
@@ -183,9 +220,15 @@ def test_a_seed_gives_a_batch():
     images = pixels(16)
     chosen = torch.arange(16) < 5
     batches = [
-        augment(images, border=2, mirror=chosen, removal=0.5, colour=torch.full((3,), 0.5), generator=_generator(seed))[
-            0
-        ]
+        augment(
+            images,
+            border=2,
+            mirror=chosen,
+            cutout=0,
+            removal=0.5,
+            colour=torch.full((3,), 0.5),
+            generator=_generator(seed),
+        )[0]
         for seed in (8, 8, 9)
     ]
     assert torch.equal(batches[0], batches[1])

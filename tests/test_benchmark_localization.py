@@ -39,7 +39,7 @@ class Place:
                     layer.momentum = 1.0
             network.train()(train.images.float() / 255)
             classes = sorted(train.classes)
-            trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.5}}
+            trainer = {"augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.5}}
             checkpoint = Checkpoint(config, task._asdict(), classes, network.state_dict(), self.data, trainer, seed=7)
             with (folder / f"{config['name']}.pt").open("wb") as file:
                 checkpoint.save(file)

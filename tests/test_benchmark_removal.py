@@ -51,7 +51,7 @@ class Place:
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = 1.0
         network.train()(train.images.float() / 255)
-        trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.5}, "locality": 0.25}
+        trainer = {"augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.5}, "locality": 0.25}
         classes = list(classes or train.classes)
         checkpoint = Checkpoint(model, task._asdict(), classes, network.state_dict(), self.data, trainer, seed=7)
         with self.checkpoint(name or model["name"]).open("wb") as file:

@@ -66,6 +66,7 @@ EDGES = [
     ("trainer.val_fraction", 0.9, 1.0),
     ("trainer.locality", 0.0, -0.1),
     ("trainer.augment.crop", 0, -1),
+    ("trainer.augment.cutout", 0, -1),
     ("trainer.augment.removal", 1.0, 1.1),
     ("checkpoint", ["a.pt", "b.pt"], []),
     ("checkpoint", ["a.pt"], ["a.pt", None]),

@@ -16,7 +16,7 @@ from tiny import FA_CNN
 
 FA = FA_CNN
 RESNET = tiny.RESNET | {"widths": [4, 6]}
-REMOVAL = {"crop": 0, "flip": False, "removal": 0.5}
+REMOVAL = {"crop": 0, "flip": False, "cutout": 0, "removal": 0.5}
 RECIPE = tiny.RECIPE | {"epochs": 3, "batch_size": 8, "lr": 0.02, "locality": 1.0, "augment": REMOVAL}
 COLOUR = torch.tensor([0.5, 0.5, 0.5])
 
@@ -119,4 +119,4 @@ def test_a_step_is_the_loss_of_the_answer_and_of_its_estimate(config):
 
 def test_where_nothing_is_removed_it_is_refused():
     with pytest.raises(InputError, match=r"trainer\.locality: nothing is removed.*trainer\.augment\.removal"):
-        trainer(augment={"crop": 0, "flip": False, "removal": 0.0})
+        trainer(augment={"crop": 0, "flip": False, "cutout": 0, "removal": 0.0})

@@ -314,7 +314,7 @@ def checkpoint(tmp_path_factory):
     train = load_data(data, "train")
     task = Task(len(train.classes), 3, 16, *train.statistics())
     state = network(FA_CNN, 16, len(train.classes)).state_dict()
-    trainer = {"augment": {"crop": 0, "flip": True, "removal": 0.0}}
+    trainer = {"augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.0}}
     with (folder / "checkpoint.pt").open("wb") as file:
         Checkpoint(FA_CNN, task._asdict(), list(train.classes), state, data, trainer, seed=7).save(file)
     return folder / "checkpoint.pt"

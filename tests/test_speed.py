@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 TASK = Task(3, 3, 8, [0.5, 0.4, 0.3], [0.2, 0.2, 0.2])
 FA = FA_CNN
 RESNET = tiny.RESNET | {"widths": [8, 8]}
-RECIPE = tiny.RECIPE | {"batch_size": 8, "lr": 0.001, "augment": {"crop": 1, "flip": True, "removal": 0.0}}
+RECIPE = tiny.RECIPE | {"batch_size": 8, "lr": 0.001, "augment": {"crop": 1, "flip": True, "cutout": 0, "removal": 0.0}}
 
 
 def trained(config: dict, seed: int = 0) -> nn.Module:
@@ -133,7 +133,7 @@ def test_the_usual_loop_shows_every_image_once_as_the_trainer_has_them(monkeypat
             return self.layer(images.mean((2, 3)))
 
     data = image_set(16)
-    recipe = RECIPE | {"augment": {"crop": 0, "flip": False, "removal": 0.0}}
+    recipe = RECIPE | {"augment": {"crop": 0, "flip": False, "cutout": 0, "removal": 0.0}}
     contender = training._usual_loop(Watched(), data, recipe, workers=0)
     assert contender.run() == 16
     shown = {tuple(image.flatten().tolist()) for image in torch.cat(seen)}

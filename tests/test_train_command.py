@@ -318,6 +318,7 @@ def test_a_training_image_is_learned_from_or_held_out(monkeypatch, cli, tiny, wo
         (("trainer.batch_size=181",), "trainer.batch_size=181: more than the 180 training images"),
         (("trainer.val_fraction=0.999",), "more than the 0 training images"),
         (("trainer.augment.crop=40",), "trainer.augment.crop=40: must be less than the images' 32 pixels"),
+        (("trainer.augment.cutout=32",), "trainer.augment.cutout=32: must be less than the images' 32 pixels"),
         (("data.n_train=200", "data=image_folder", "data.root=missing"), "data.root=missing: no such folder"),
         (("data=cifar10", "data.root=missing"), "data=cifar10 can't be read"),
         (("data.image_size=30",), "30"),

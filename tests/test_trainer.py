@@ -124,13 +124,13 @@ def test_the_recipe_reaches_the_augmentation_and_the_network_learns_in_training_
         return augment(images, **keys)
 
     monkeypatch.setattr("fa_repro.training.trainer.augment", noting)
-    recipe = {"epochs": 2, "augment": {"crop": 1, "flip": True, "removal": 0.5}}
+    recipe = {"epochs": 2, "augment": {"crop": 1, "flip": True, "cutout": 2, "removal": 0.5}}
     run = trainer(val=image_set(6, seed=1), n=8, **recipe)
     run.train.images[:, 0, 0, 0] = torch.arange(8, dtype=torch.uint8)  # each image's number
     run.colour = torch.tensor([0.1, 0.2, 0.3])
     run.fit(lambda: None)
     assert modes == [True] * 4  # two epochs of two batches; the validation after the first leaves the training mode
-    assert all((keys["border"], keys["removal"]) == (1, 0.5) for _, keys in given)
+    assert all((keys["border"], keys["cutout"], keys["removal"]) == (1, 2, 0.5) for _, keys in given)
     assert all(torch.equal(keys["colour"], run.colour) for _, keys in given)
     turned = [
         {
@@ -148,7 +148,7 @@ def test_the_recipe_reaches_the_augmentation_and_the_network_learns_in_training_
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_restored_training_ends_where_an_unbroken_one_does(tmp_path, optimizer):
-    recipe = {"optimizer": optimizer, "augment": {"crop": 1, "flip": True, "removal": 0.5}}
+    recipe = {"optimizer": optimizer, "augment": {"crop": 1, "flip": True, "cutout": 0, "removal": 0.5}}
     whole = trainer(**recipe)
     states = []
 

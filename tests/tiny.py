@@ -32,5 +32,5 @@ RECIPE = {
     "memory_format": "contiguous",
     "val_fraction": 0.0,
     "locality": 0.0,
-    "augment": {"crop": 0, "flip": False, "removal": 0.0},
+    "augment": {"crop": 0, "flip": False, "cutout": 0, "removal": 0.0},
 }

@@ -23,7 +23,7 @@ REMOVING = RECIPE | {
     "schedule": "onecycle",
     "warmup": 0.25,
     "label_smoothing": 0.1,
-    "augment": {"crop": 1, "flip": True, "removal": 0.5},
+    "augment": {"crop": 1, "flip": True, "cutout": 0, "removal": 0.5},
 }
 # Of a weight at which a network that has learned little shows it: its divergence is some 0.0001 nat.
 LOCAL = REMOVING | {"locality": 100.0}

@@ -90,6 +90,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "trainer.val_fraction": _BELOW_ONE,
     "trainer.locality": _at_least(0),
     "trainer.augment.crop": _at_least(0),
+    "trainer.augment.cutout": _at_least(0),
     "trainer.augment.removal": _within(0, 1),
     "checkpoint": _PATHS,
     "images": _PATHS,

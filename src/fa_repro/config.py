@@ -97,6 +97,7 @@ class AugmentConfig:
 
     crop: int = MISSING
     flip: bool = MISSING
+    cutout: int = MISSING
     removal: float = MISSING
 
 

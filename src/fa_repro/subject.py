@@ -192,13 +192,15 @@ def _from_checkpoint(cfg: DictConfig, config: dict[Any, Any], split: str | None,
 
     share = checkpoint.trainer["augment"]["removal"]
     augmented = f"{100 * share:.0f} % of the training images with removal" if share else "no removal"
+    side = checkpoint.trainer["augment"].get("cutout", 0)
+    cutout = f", cutout of {side} pixels" if side else ""
     weight = checkpoint.trainer.get("locality", 0)
     local = f", locality loss of weight {weight:g}" if weight else ""
     seeds = [str(one.seed) for one in checkpoints]
     each = "" if alone else f" with the seeds {', '.join(seeds[:-1])} and {seeds[-1]}"
     return Subject(
         name=name,
-        words=f"{name} trained on {data_label(checkpoint.data)}{each} ({augmented} as augmentation{local})",
+        words=f"{name} trained on {data_label(checkpoint.data)}{each} ({augmented} as augmentation{cutout}{local})",
         data=data_label(data),
         run_name=cfg.name or f"{data_label(data)}-{name}-seed{'s' * (not alone)}{'-'.join(seeds)}",
         inputs={f"checkpoint{'' if alone else f'[{i}]'}": digest(Path(path)) for i, path in enumerate(paths)}

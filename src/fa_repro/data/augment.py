@@ -1,4 +1,4 @@
-"""Training images, augmented on the device, a batch at a time: crop, flip and removal."""
+"""Training images, augmented on the device, a batch at a time: crop, flip, cutout and removal."""
 
 from typing import NamedTuple
 
@@ -61,6 +61,31 @@ def flip(images: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
+def square_mask(n: int, size: tuple[int, int], side: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Choose a square of each image for cutout (DeVries & Taylor 2017, arXiv:1708.04552, section 3).
+
+    Its centre is any pixel, so that some of it may lie outside, as the paper has it: some images lose little.
+
+    Args:
+        n: images.
+        size: (H,W) in pixels.
+        side: of the square, in pixels.
+        generator: on the CPU, so that every device draws the same.
+        device: where the masks lie.
+
+    Returns:
+        (n,H,W) bool.
+
+    """
+    inside = []
+    for length in size:
+        first = send(torch.randint(0, length, (n, 1), generator=generator), device) - side // 2
+        position = torch.arange(length, device=device)
+        inside.append((position >= first) & (position < first + side))
+    rows, cols = inside
+    return rows[:, :, None] & cols[:, None, :]
+
+
 class Removed(NamedTuple):
     """Which pixels of which images are removed."""
 
@@ -110,7 +135,14 @@ def _lowest(values: Tensor, share: Tensor) -> Tensor:
 
 
 def augment(
-    images: Tensor, *, border: int, mirror: Tensor | None, removal: float, colour: Tensor, generator: torch.Generator
+    images: Tensor,
+    *,
+    border: int,
+    mirror: Tensor | None,
+    cutout: int,
+    removal: float,
+    colour: Tensor,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Removed | None]:
     """Augment a batch.
 
@@ -118,21 +150,25 @@ def augment(
         images: (N,C,H,W) uint8.
         border: pixels of reflected border that a crop is taken out of.
         mirror: (N,) bool, the images to flip; None: none.
+        cutout: side, in pixels, of the square that every image loses; 0: none.
         removal: share of the images that lose pixels.
         colour: (C,), in [0,1], what a lost pixel is set to.
         generator: on the CPU, so that every device draws the same.
 
     Returns:
-        (N,C,H,W) float32 in [0,1], and what was removed; None if ``removal`` is 0.
+        (N,C,H,W) float32 in [0,1], and what removal took, cutout's squares not counted; None if ``removal`` is 0.
 
     """
     images = crop(images, border, generator)
     if mirror is not None:
         images = flip(images, mirror)
     values = images.float() / 255
+    n, size = len(values), (values.shape[2], values.shape[3])
+    if cutout:
+        values = remove(values, square_mask(n, size, cutout, generator, values.device), colour)
     if removal == 0:
         return values, None
-    removed = removal_mask(len(values), (values.shape[2], values.shape[3]), removal, generator, values.device)
+    removed = removal_mask(n, size, removal, generator, values.device)
     return remove(values, removed.mask, colour), removed
 
 

@@ -1,5 +1,7 @@
 """What a training goes on from: weights, optimiser and history after the last whole epoch, until the run is done."""
 
+import time
+
 import torch
 
 from fa_repro.errors import InputError
@@ -7,6 +9,9 @@ from fa_repro.rundir import RunDir
 from fa_repro.training.trainer import PRECISIONS, Trainer
 
 FILE = ".resume.pt"
+# On a GPU an epoch may take a second, and keeping the state a fifth of that: then it is kept after some epochs alone,
+# so that it takes no more than this share of the time. What takes less than CHEAP seconds is done after every epoch.
+SHARE, CHEAP = 0.05, 0.05
 
 
 class Resume:
@@ -15,6 +20,7 @@ class Resume:
     def __init__(self, rundir: RunDir, trainer: Trainer) -> None:
         """Belong to ``trainer``, whose run directory is started."""
         self._rundir, self._trainer = rundir, trainer
+        self._saved, self._took = 0.0, 0.0  # when it was last kept, on the monotonic clock, and the seconds that took
         # What a config does not settle and an epoch's last digits hang on.
         self._made = {
             "device": trainer.device.type,
@@ -50,8 +56,13 @@ class Resume:
         return True
 
     def save(self) -> None:
-        """Keep the trainer's state."""
+        """Keep the trainer's state, unless it was kept too lately for what that costs."""
+        began = time.monotonic()
+        if self._took > CHEAP and began - self._saved < self._took / SHARE:
+            return
         self._rundir.write(FILE, lambda file: torch.save(self._trainer.state() | {"made": self._made}, file))
+        self._saved = time.monotonic()
+        self._took = self._saved - began
 
     def clear(self) -> None:
         """Remove the file; called once the run is done."""

@@ -68,7 +68,8 @@ class Trainer:
 
         Raises:
             InputError: fewer training images than one batch, a batch that the processes can't share evenly, a crop out
-                of a border that images of this size can't have, or a loss on what is removed where nothing is.
+                of a border that images of this size can't have, a cutout that may take a whole image, or a loss on what
+                is removed where nothing is.
 
         """
         self.device = train.images.device
@@ -79,9 +80,11 @@ class Trainer:
             raise InputError(f"trainer.batch_size={self.batch_size}: more than the {len(train)} training images.")
         if self.batch_size % world.size:
             raise InputError(f"trainer.batch_size={self.batch_size}: no multiple of the {world.size} processes.")
-        border, size = recipe["augment"]["crop"], train.images.shape[-1]
-        if border >= size:
-            raise InputError(f"trainer.augment.crop={border}: must be less than the images' {size} pixels.")
+        size = train.images.shape[-1]
+        for key in ("crop", "cutout"):
+            if recipe["augment"][key] >= size:
+                told = f"trainer.augment.{key}={recipe['augment'][key]}"
+                raise InputError(f"{told}: must be less than the images' {size} pixels.")
         self.world = world
         self.precision = choose_precision(recipe["precision"], self.device)
         self.memory_format = choose_memory_format(recipe["memory_format"])
@@ -187,6 +190,7 @@ class Trainer:
                 self.train.images[rows],
                 border=augmentation["crop"],
                 mirror=None if mirror is None else mirror[rows],
+                cutout=augmentation["cutout"],
                 removal=augmentation["removal"],
                 colour=self.colour,
                 generator=generator,
