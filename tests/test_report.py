@@ -200,7 +200,7 @@ def test_runs_under_their_default_names_are_their_networks(whole, tmp_path):
 
 def test_what_wants_a_gpu_is_said_not_to_have_run(whole):
     large = "_gpu model=fa_cnn_large,resnet18`"
-    others = f"`experiment=fashion_mnist{large}, `experiment=imagenette_gpu model=fa_cnn,resnet18`."
+    others = f"`experiment=fashion_mnist{large}, `experiment=imagenette_gpu model=fa_cnn,resnet_whitened,resnet18`."
     assert f"with 3 seeds, as they want a GPU: `experiment=cifar10{large}, {others}" in report(groups(whole), whole)
     for seed in ("", "-seed1", "-seed2"):
         assert f"`experiment=cifar10{large}" in report(groups(whole), whole)

@@ -43,7 +43,7 @@ ASKED_OF_SEEDS = {"cifar10": ("train",), "cifar10-removal": ("train", "benchmark
 ON_A_GPU = {
     "cifar10_gpu": ("fa_cnn_large", "resnet18"),
     "fashion_mnist_gpu": ("fa_cnn_large", "resnet18"),
-    "imagenette_gpu": ("fa_cnn", "resnet18"),
+    "imagenette_gpu": ("fa_cnn", "resnet_whitened", "resnet18"),
 }
 GPU_SEEDS = 3  # of each network
 CONTROL = "-probability"  # behind a network's name: the identity was asked of the probability, and must fail
