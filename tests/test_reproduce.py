@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fa_repro.reporting.collect import PROFILES, Group
+from fa_repro.reporting.collect import GPU_SEEDS, ON_A_GPU, PROFILES, Group
 
 
 def commands_of(folder, *words):
@@ -29,6 +29,21 @@ def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, words):
     groups = [Group(name, tmp_path / name) for name in PROFILES if name.startswith(words[0])]
     asked = {(group.name, run) for group in groups for run in group.missing()}
     assert made == asked and len(asked) > 5
+
+
+@pytest.mark.parametrize("profile", ON_A_GPU)
+def test_a_gpus_experiments_have_their_networks_and_seeds(tmp_path, profile):
+    lines = [
+        (line[0], dict(word.split("=", 1) for word in line[1:])) for line in commands_of(tmp_path, profile, "data")
+    ]
+    trained = [keys for command, keys in lines if command == "train"]
+    assert all(keys["experiment"] == profile and keys["data.root"] == "data" for keys in trained)
+    assert {keys["results"] for _, keys in lines} == {f"results/{'-'.join(profile.rsplit('_', 1))}"}
+    wanted = [(str(seed), network) for seed in range(GPU_SEEDS) for network in ON_A_GPU[profile]]
+    assert [(keys["seed"], keys["model"]) for keys in trained] == wanted
+    assert len({keys["name"] for keys in trained}) == len(wanted)
+    for command in ("verify-gradcam", "benchmark-removal"):
+        assert [keys["name"] for other, keys in lines if other == command] == list(ON_A_GPU[profile])
 
 
 def test_the_script_searches_every_grid_and_judges_the_maps_where_removal_was_seen(tmp_path):
