@@ -8,18 +8,21 @@ import pytest
 
 from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED
 from fa_repro.reporting.collect import groups
-from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
+from fa_repro.reporting.page import PARTS, marks, readme_parts, replace_part, report
 from fa_repro.reporting.tables import accuracy_table, proof_table
 from made_runs import PROVENANCE, make_run, metrics, removal, verdicts, verify
 
 
 def test_conditions_that_differ_between_runs_are_all_told(whole):
-    assert "900 training and 100 test images, fp32, on cpu, torch 2.9, commit 0123456789." in readme_part(groups(whole))
+    assert (
+        "900 training and 100 test images, fp32, on cpu, torch 2.9, commit 0123456789."
+        in readme_parts(groups(whole))["results"]
+    )
     path = whole / "shapes/train/resnet_small"
     (path / "metrics.json").write_text(json.dumps(metrics(0.9) | {"n_train": 1800, "precision": "bf16"}))
     (path / "provenance.json").write_text(json.dumps(PROVENANCE | {"device": "cuda"}))
     words = "900 or 1,800 training and 100 test images, fp32 or bf16, on cpu or cuda, torch 2.9, commit 0123456789."
-    assert words in readme_part(groups(whole))
+    assert words in readme_parts(groups(whole))["results"]
 
 
 def test_nothing_under_results_is_reported_as_not_tested(tmp_path):
@@ -120,7 +123,7 @@ def test_shares_stand_beside_the_controls_and_say_which_method_is_behind_one(who
 def test_variants_of_a_benchmark_are_in_the_report_and_not_in_the_readme(whole):
     removal(whole / "shapes", "fa_cnn-nearest", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
     assert "| `fa_cnn-nearest` ‡ | mean |" in report(groups(whole), whole)
-    readme = readme_part(groups(whole))
+    readme = readme_parts(groups(whole))["results"]
     assert "| `fa_cnn` ‡ | mean | 100 |" in readme and "fa_cnn-nearest" not in readme
 
 
@@ -128,14 +131,14 @@ def test_seeds_stand_alone_in_the_report_and_together_in_the_readme(whole):
     areas = {"feature_map": 0.3, "occlusion": 0.4}
     removal(whole / "shapes", "fa_cnn-seed1", areas, {"feature_map": 0.65})
     assert "| `fa_cnn-seed1` ‡ | mean | 100 | 0.65 [0.63, 0.67] |" in report(groups(whole), whole)
-    readme = readme_part(groups(whole))
+    readme = readme_parts(groups(whole))["results"]
     assert "| `fa_cnn` ‡ | mean | 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] |" in readme and "fa_cnn-seed1" not in readme
     removal(whole / "shapes", "fa_cnn-seed2", {"occlusion": 0.4}, {})
-    assert "| 100, 3 seeds | 0.70 ± 0.07 [0.63, 0.77] (2 of 3) |" in readme_part(groups(whole))
+    assert "| 100, 3 seeds | 0.70 ± 0.07 [0.63, 0.77] (2 of 3) |" in readme_parts(groups(whole))["results"]
     shutil.rmtree(whole / "shapes/benchmark-removal/fa_cnn-seed2")
     path = whole / "shapes/benchmark-removal/fa_cnn-seed1/differences.csv"
     pd.read_csv(path).assign(minus_center_low=-0.1).to_csv(path, index=False)  # of one seed of two
-    assert "| 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] † |" in readme_part(groups(whole))
+    assert "| 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] † |" in readme_parts(groups(whole))["results"]
 
 
 def test_each_network_has_its_orders_conditions_and_warnings(whole):
@@ -162,7 +165,7 @@ def test_real_data_come_before_the_embedded_set_which_the_readme_takes_for_the_c
     verify(whole / "zoo", "fa_cnn")
     found = groups(whole)
     assert [group.name for group in found] == ["zoo", "shapes"]
-    page = readme_part(found)
+    page = readme_parts(found)["results"]
     assert "- **zoo**: 900 training" in page and "- **shapes**" not in page
     assert "| `fa_cnn` | 50.00 |" in page and "| `resnet_small` | 90.50 |" not in page
     assert "|  | claim | zoo | shapes |" in page
@@ -177,7 +180,7 @@ def test_networks_of_several_groups_share_the_readmes_tables(whole):
         removal(whole / group, "fa_cnn", {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.75})
     seen = {"trainer": {"augment": {"removal": 0.5}}}
     (whole / "zoo-removal/train/fa_cnn/config.yaml").write_text(json.dumps(seen))
-    page = readme_part(groups(whole))
+    page = readme_parts(groups(whole))["results"]
     assert page.count("| trained as | network |") == 2
     for group, mark in (("zoo", " ‡"), ("zoo-removal", "")):  # whether holes are foreign to the network
         assert f"| {group} | `fa_cnn` | 50.00 |" in page and f"| {group} | `fa_cnn`{mark} | mean | 100 | 0.75" in page
@@ -206,10 +209,12 @@ def test_what_wants_a_gpu_is_said_not_to_have_run(whole):
         assert f"`experiment=cifar10{large}" in report(groups(whole), whole)
         make_run(whole / "cifar10-gpu", "train", f"fa_cnn_large{seed}", metrics=metrics(0.9))
     (whole / "shapes").rename(whole / "cifar10")
-    assert "`experiment=imagenette_gpu model=" in readme_part(groups(whole))  # without the embedded set, too
+    assert (
+        "`experiment=imagenette_gpu model=" in readme_parts(groups(whole))["results"]
+    )  # without the embedded set, too
     (whole / "cifar10").rename(whole / "shapes")
     half = f": `experiment=cifar10_gpu model=resnet18`, {others}"
-    assert half in report(groups(whole), whole) and half in readme_part(groups(whole))
+    assert half in report(groups(whole), whole) and half in readme_parts(groups(whole))["results"]
     for seed in ("", "-seed1", "-seed2"):
         make_run(whole / "cifar10-gpu", "train", f"resnet18{seed}", metrics=metrics(0.9))
     assert f": {others}" in report(groups(whole), whole)
@@ -223,8 +228,10 @@ def test_a_table_beside_the_runs_is_no_run(whole):
 
 
 def test_the_readme_keeps_everything_outside_the_marks():
-    assert replace_part(f"above {BEGIN} old {END} below", "new") == f"above {BEGIN}\n\nnew\n\n{END} below"
-    assert replace_part("no marks", "new") is None
+    begin, end = marks("answers")
+    assert replace_part(f"above {begin} old {end} below", "answers", "new") == f"above {begin}\n\nnew\n\n{end} below"
+    for other in ("no marks", " ".join(marks("results")), begin, f"{end} {begin}"):
+        assert replace_part(other, "answers", "new") is None
 
 
 def test_a_damaged_table_is_one_line(whole, monkeypatch, capsys):
@@ -239,17 +246,25 @@ def test_a_damaged_table_is_one_line(whole, monkeypatch, capsys):
     assert error.count("\n") == 1 and "identity.csv" in error
 
 
-def test_the_command_writes_the_report_and_the_readme(whole, monkeypatch, tmp_path):
+def test_the_command_writes_the_report_and_the_readme(whole, monkeypatch, capsys, tmp_path):
     from fa_repro.cli import main
 
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# title\n{BEGIN}\n{END}\nrest\n")
-    monkeypatch.setattr("sys.argv", ["fa-repro", "report", f"results={whole}", f"readme={readme}"])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 0
-    assert "## shapes" in (whole / "REPORT.md").read_text()
-    assert "90.0" in readme.read_text() and readme.read_text().endswith("rest\n")
+    def run(text):
+        readme = tmp_path / "README.md"
+        readme.write_text(text)
+        monkeypatch.setattr("sys.argv", ["fa-repro", "report", f"results={whole}", f"readme={readme}"])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, readme.read_text()
+
+    first, second = ("\n".join(marks(name)) for name in PARTS)
+    code, text = run(f"# title\n{first}\nbetween\n{second}\nrest\n")
+    assert code == 0 and "## shapes" in (whole / "REPORT.md").read_text()
+    answers, results = text.split("between")
+    assert "Is it true?" in answers and "| `fa_cnn` | 90.00 |" in results and results.endswith("rest\n")
+    before = f"# title\n{first}\n"
+    assert run(before) == (2, before)
+    assert "has no part between <!-- results:" in capsys.readouterr().err
 
 
 def test_seeds_of_a_network_are_one_line_with_their_mean_and_spread(whole):

@@ -11,7 +11,7 @@ from fa_repro.plotting import png
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.front import draw as draw_front
 from fa_repro.reporting.front import front
-from fa_repro.reporting.page import BEGIN, END, readme_part, replace_part, report
+from fa_repro.reporting.page import marks, readme_parts, replace_part, report
 from fa_repro.reporting.search import FOLDER, draw, is_search, searched
 
 
@@ -53,10 +53,12 @@ def _write(cfg: DictConfig, results: Path) -> None:
         except OSError as error:
             raise InputError(f"readme={readme}: can't be read ({error.strerror}).") from None
         picture = Path(os.path.relpath(results / "front.png", readme.parent)).as_posix() if len(points) else None
-        replaced = replace_part(text, readme_part(found, picture))
-        if replaced is None:
-            raise InputError(f"readme={readme}: has no part between {BEGIN} and {END}.")
-        pages[readme] = replaced
+        for name, part in readme_parts(found, picture).items():
+            replaced = replace_part(text, name, part)
+            if replaced is None:
+                raise InputError(f"readme={readme}: has no part between {' and '.join(marks(name))}.")
+            text = replaced
+        pages[readme] = text
     for path, text in pages.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

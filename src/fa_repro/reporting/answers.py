@@ -2,9 +2,26 @@
 
 from collections.abc import Callable, Sequence
 
-from fa_repro.reporting.claims import identity_errors
-from fa_repro.reporting.collect import CONTROL, FA_CNNS, RESNETS, Group, Run, has_class_maps
+import pandas as pd
+
+from fa_repro.reporting.claims import LEVEL_POINTS, identity_errors
+from fa_repro.reporting.collect import (
+    ABLATIONS,
+    CONTROL,
+    FA_CNNS,
+    PLAIN,
+    RESNETS,
+    UNDAMPED,
+    Group,
+    Run,
+    has_class_maps,
+)
 from fa_repro.reporting.front import front, own_map, share_of
+from fa_repro.reporting.shares import over_seeds
+from fa_repro.speed.contention import DISTURBED
+
+# Ratios of `fa-repro benchmark-speed what=explanation`, by the map that a prediction has beside it.
+TIMED = {"cost of prediction + feature_map": "feature map", "cost of prediction + depth_map": "depth map"}
 
 
 def answers(found: Sequence[Group]) -> list[str]:
@@ -19,8 +36,17 @@ def answers(found: Sequence[Group]) -> list[str]:
     """
     given = [f"- **Is it true?** {true}"] if (true := _true(found)) else []
     for question, lines in (
-        ("**What does it cost?** Points of top-1 beside the ResNet of the same group:", _cost(found)),
-        ("**Are the maps any good?** LeRF − MoRF area as a share of occlusion's on the same network:", _good(found)),
+        (
+            "**What does it cost?** Points of top-1 beside the ResNet of the same group (claim C4 allows "
+            f"−{LEVEL_POINTS:g}):",
+            _cost(found),
+        ),
+        ("**What does a map cost?** Time of a prediction with its map, of the prediction alone:", _time(found)),
+        (
+            "**Are the maps any good?** LeRF − MoRF area in percent pixels removed as a share of occlusion's on the "
+            "same network; occlusion takes a forward pass for every patch, permutation several:",
+            _good(found),
+        ),
         (
             "**Do they lie where the object is?** Share of a class's map in that class's cell of a mosaic of images; a "
             "uniform map has its cell's area:",
@@ -38,20 +64,43 @@ def answers(found: Sequence[Group]) -> list[str]:
 
 
 def _true(found: Sequence[Group]) -> str:
-    errors = [
-        identity_errors(run)
+    verified = [
+        (name in ABLATIONS, identity_errors(run))
         for group in found
         for name, run in group.runs.get("verify-gradcam", {}).items()
         if has_class_maps(name) and not name.endswith(CONTROL)
     ]
-    if not errors:
+    own, ablations = ([errors for ablation, errors in verified if ablation == kind] for kind in (False, True))
+    if not own:
         return ""
-    doubles, singles = [double for _, double, _ in errors], [single for _, _, single in errors]
-    held = sum(holds for holds, _, _ in errors)
-    return (
-        f"In {held} of {len(errors)} trained FA-CNNs every class's feature map is its Grad-CAM map: the largest "
-        f"relative error is {max(doubles):.1e} in float64 and {max(singles):.1e} in float32."
+    told = (
+        f"In {_held(own)} trained FA-CNNs every class's feature map is its Grad-CAM map: the largest relative error is "
+        f"{max(double for _, double, _ in own):.1e} in float64 and {max(single for *_, single in own):.1e} in float32."
     )
+    if ablations:
+        told += f" So it is in {_held(ablations)} ablations that keep the GAP head: the head alone makes it so."
+    return told + _aligned(found)
+
+
+def _held(errors: Sequence[tuple[bool, float, float]]) -> str:
+    return f"{sum(holds for holds, _, _ in errors)} of {len(errors)}"
+
+
+def _aligned(found: Sequence[Group]) -> str:
+    """Say what the skips are for, by the first group that has the network with and without them."""
+    for group in found:
+        tables = {
+            name: run.table("morphing.csv")
+            for name in ("fa_cnn", UNDAMPED, PLAIN)
+            if (run := group.get("verify-gradcam", name))
+        }
+        if len(tables) == 3 and all(map(len, tables.values())):
+            damped, ordinary, none = (float(table.cosine_to_last.iloc[0]) for table in tables.values())
+            return (
+                f" Skips align the earlier layers: the first block's maps have a cosine of {damped:.2f} to the last "
+                f"ones with dampened skips, {ordinary:.2f} with ordinary ones and {none:.2f} without ({group.name})."
+            )
+    return ""
 
 
 def _cost(found: Sequence[Group]) -> list[str]:
@@ -61,18 +110,35 @@ def _cost(found: Sequence[Group]) -> list[str]:
         resnet = next((name for name in RESNETS if name in top1), None)
         own = [name for name in FA_CNNS if name in top1]
         if resnet and own:
-            less = ", ".join(f"`{name}` {top1[name] - top1[resnet]:+.1f}" for name in own)
+            less = ", ".join(f"`{name}` {top1[name] - top1[resnet]:+.2f}" for name in own)
             lines.append(f"{group.name}: {less}; `{resnet}` has {top1[resnet]:.1f} %")
+    return lines
+
+
+def _time(found: Sequence[Group]) -> list[str]:
+    lines = []
+    for group in found:
+        for run in group.runs.get("benchmark-speed", {}).values():
+            ratios = run.table("ratios.csv")
+            costs = ratios[ratios.comparison.isin(TIMED)] if len(ratios) else ratios
+            if len(costs) and costs.waiting.iloc[0] <= DISTURBED:
+                told = ", ".join(f"{TIMED[line.comparison]} {line.ratio:.2f}" for line in costs.itertuples())
+                lines.append(f"{group.name}: {told} (`{run.name.removeprefix('explanation-')}`)")
     return lines
 
 
 def _good(found: Sequence[Group]) -> list[str]:
     lines = []
     for group in found:
-        shares = [
-            f"{line['method'].replace('_', ' ')} of `{line['network']}` {share_of(line)}"
-            for line in front([group]).to_dict("records")
-        ]
+        benchmarks = group.by_network("benchmark-removal")
+        shares = []
+        for line in front([group]).to_dict("records"):
+            told = f"{line['method'].replace('_', ' ')} of `{line['network']}` {share_of(line)}"
+            tables = [run.differences for run in benchmarks[line["network"]]]
+            if all("permutation" in table.index for table in tables):
+                rival = over_seeds(pd.DataFrame([table.loc["permutation"] for table in tables]))
+                told += f" (permutation {rival.mean:.2f})"
+            shares.append(told)
         if shares:
             lines.append(f"{group.name}: {', '.join(shares)}")
     return lines
@@ -96,10 +162,14 @@ def _in_its_cell(run: Run, method: str) -> str:
     mosaics = table[table.measure == "grid"].set_index("method") if len(table) else table
     if method not in mosaics.index:
         return ""
-    occluded = f", occlusion {mosaics.value['occlusion']:.2f}" if "occlusion" in mosaics.index else ""
+    beside = [
+        f", {name.replace('_', ' ')} {mosaics.value[name]:.2f}"
+        for name in ("contrast_map", "occlusion")
+        if name in mosaics.index
+    ]
     peaks = table[table.measure == "grid_peak"].set_index("method").value
     there = f"; the maximum is there in {100 * peaks[method]:.0f} %" if method in peaks.index else ""
-    words = f"{mosaics.value[method]:.2f} ({mosaics.chance[method]:.2f} of a uniform map{occluded}{there})"
+    words = f"{mosaics.value[method]:.2f} ({mosaics.chance[method]:.2f} of a uniform map{''.join(beside)}{there})"
     return f"{method.replace('_', ' ')} of `{run.name}` {words}"
 
 

@@ -39,7 +39,8 @@ ASKED = ("train", "verify-gradcam", "benchmark-removal")
 ASKED_OF = {"tiny_imagenet": ("train", "verify-gradcam", "benchmark-localization")}
 CHOSEN, MORE_SEEDS = ("fa_cnn_fine", "resnet_whitened"), (1, 2)
 ASKED_OF_SEEDS = {"cifar10": ("train",), "cifar10-removal": ("train", "benchmark-removal")}
-# The experiments that want a GPU, with their networks, as in scripts/reproduce.sh; a group has a hyphen for the last underscore.
+# The experiments that want a GPU, with their networks, as in scripts/reproduce.sh; a group has a hyphen for the last
+# underscore.
 ON_A_GPU = {
     "cifar10_gpu": ("fa_cnn_large", "resnet18"),
     "fashion_mnist_gpu": ("fa_cnn_large", "resnet18"),

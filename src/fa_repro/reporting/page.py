@@ -26,9 +26,12 @@ COMMANDS = (
     "train", "verify-gradcam", "benchmark-removal", "benchmark-localization", "benchmark-sanity", "benchmark-speed",
 )  # fmt: skip
 HOW = (
-    "The last epoch is reported: mean ± standard deviation over seeds; of one seed, a point more or less is within the "
-    "spread. Throughput and minutes are the runs' own, from the least to the most, on a machine they may have "
-    "shared."
+    "The last epoch is reported: mean ± standard deviation over seeds; one seed tells nothing of its spread. "
+    "Throughput and minutes are the runs' own, from the least to the most, on a machine they may have shared."
+)
+WRITTEN = (
+    "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's runs "
+    "again; every run's `provenance.json` holds its own command."
 )
 FRONT = (
     "Networks trained with pixels removed: top-1 on intact test images, and the LeRF − MoRF area of the map that a "
@@ -41,7 +44,7 @@ VERDICTS = (
     "–: not tested with these networks; shapes is the embedded data set. The numbers behind each verdict stand in the "
     "report."
 )
-BEGIN, END = "<!-- results: written by fa-repro report -->", "<!-- results: end -->"
+PARTS = ("answers", "results")  # of a README, each between its `marks`
 
 
 def _stated(runs: Mapping[str, Run]) -> list[str]:
@@ -171,8 +174,7 @@ def report(
 ) -> str:
     """Return REPORT.md for the groups, the searches and the front of ``results``."""
     verdicts = {group.name: judge(group) for group in found}
-    parts = ["# Report", "Written by `fa-repro report` from the tables beside it; made again by `make reproduce-all`."]
-    parts += ["## The claims of arXiv:2603.25798"]
+    parts = ["# Report", WRITTEN, "## The claims of arXiv:2603.25798"]
     if not found:
         parts.append("No run was found: every claim is **not tested**. `make reproduce-all` makes the runs.")
     for claim, words in CLAIMS.items():
@@ -216,8 +218,8 @@ def _verdict_table(judged: Mapping[str, Mapping[str, Verdict]]) -> str:
     return markdown_table(["", "claim", *judged], rows)
 
 
-def readme_part(found: list[Group], picture: str | None = None) -> str:
-    """Return the results part of a README: verdicts, accuracy and removal on real data, or on the embedded set.
+def readme_parts(found: list[Group], picture: str | None = None) -> dict[str, str]:
+    """Return the `PARTS` of a README: answers; verdicts, accuracy and removal; on real data, or on the embedded set.
 
     Args:
         found: the groups.
@@ -226,9 +228,8 @@ def readme_part(found: list[Group], picture: str | None = None) -> str:
     """
     real = [group for group in found if group.name != "shapes"] or found
     if not real:
-        return "No results yet."
-    parts = ["\n".join(told)] if (told := answers(real)) else []
-    parts += [
+        return dict.fromkeys(PARTS, "No results yet.")
+    parts = [
         "How they were trained:",
         "\n".join(f"- **{group.name}**: {_conditions(group)}" for group in real),
         HOW,
@@ -242,11 +243,17 @@ def readme_part(found: list[Group], picture: str | None = None) -> str:
         parts += _removal(real, variants=False)
     if picture:
         parts += ["### Accuracy and faithfulness", FRONT, f"![share of occlusion's area against top-1]({picture})"]
-    return "\n\n".join(parts)
+    return {"answers": "\n".join(answers(real)), "results": "\n\n".join(parts)}
 
 
-def replace_part(text: str, part: str) -> str | None:
-    """Return ``text`` with ``part`` between the two marks; None if they are not there."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def marks(name: str) -> tuple[str, str]:
+    """Return what stands before and behind one of a README's `PARTS`."""
+    return f"<!-- {name}: written by fa-repro report -->", f"<!-- {name}: end -->"
+
+
+def replace_part(text: str, name: str, part: str) -> str | None:
+    """Return ``text`` with ``part`` between the `marks` of that name; None if they are not there."""
+    first, last = marks(name)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     return f"{before}{begin}\n\n{part}\n\n{end}{after}" if begin and end else None
