@@ -142,7 +142,9 @@ def test_patches_at_the_edge_of_other_sizes_are_cut():
     assert mask.shape == (400, 6, 10)
     corner = mask[:, 4:, 8:].flatten(1)
     of_patches = (corner.all(1) | ~corner.any(1)).float().mean()
-    assert of_patches > 1 / 3  # two pixels of the last patch are left, and go or stay together
+    # The last patch's four pixels that are left go or stay together, in a third of the images; in the others they do so
+    # by chance and as neighbours. Pixels alone would do so in 0.35 of the images, with regions in a half.
+    assert of_patches > 0.6
 
 
 def test_removal_sets_exactly_the_masked_pixels_to_the_colour():

@@ -51,7 +51,7 @@ class Place:
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = 1.0
         network.train()(train.images.float() / 255)
-        trainer = {"augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.5}, "locality": 0.25}
+        trainer = {"augment": {"crop": 0, "flip": True, "cutout": 5, "removal": 0.5}, "locality": 0.25}
         classes = list(classes or train.classes)
         checkpoint = Checkpoint(model, task._asdict(), classes, network.state_dict(), self.data, trainer, seed=7)
         with self.checkpoint(name or model["name"]).open("wb") as file:
@@ -186,8 +186,8 @@ def test_summaries_agree_with_the_curves(whole):
     page = (path / "summary.md").read_text()
     assert page in out and all(f"`{method}`" in page for method in METHODS)
     assert "## Removed pixels: mean" in page
-    augmented = "50 % of the training images with removal as augmentation, locality loss of weight 0.25"
-    assert f"fa_cnn trained on shapes ({augmented})" in page
+    augmented = "50 % of the training images with removal as augmentation"
+    assert f"fa_cnn trained on shapes ({augmented}, cutout of 5 pixels, locality loss of weight 0.25)" in page
 
 
 @pytest.mark.slow

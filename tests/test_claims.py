@@ -174,3 +174,14 @@ def test_the_removal_claim_is_judged_over_all_seeds(whole):
     shutil.rmtree(group / "benchmark-removal/fa_cnn")
     removal(group, "fa_cnn", areas, {"feature_map": 0.75})
     assert verdicts(whole)["C5"] == FAILS
+
+
+@pytest.mark.parametrize(
+    ("versions", "answer"), [(("2", "2"), HOLDS), ((None, "2"), HOLDS), (("1", "2"), UNTESTED)], ids=str
+)
+def test_accuracies_of_two_training_loops_are_not_compared(whole, versions, answer):
+    for name, version in zip(("fa_cnn", "resnet_small"), versions, strict=True):
+        path = whole / "shapes/train" / name / "provenance.json"
+        inputs = {"trainer": version} if version else {}
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"inputs": inputs}))
+    assert verdicts(whole)["C4"] == answer

@@ -1,6 +1,7 @@
 """Words that no run could use: refused in one line, with the way out."""
 
 import pytest
+import torch
 
 from commands import finish
 from fa_repro.errors import did_you_mean
@@ -154,6 +155,9 @@ def test_a_config_file_of_the_users_own_that_is_broken_is_refused_in_one_line(cl
     [
         MemoryError("no room"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nmore"),
+        torch.OutOfMemoryError("CUDA: tried to allocate 9 bytes.\nmore"),
+        RuntimeError("CUDA error: out of memory\nmore"),  # another process has it
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_memory_that_is_gone_is_one_line_with_the_way_out(cli, handler, workplace, error):

@@ -1,20 +1,16 @@
 """What the pictures show: panel by panel the arrays that lie in them, of images and maps of a few pixels."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from fa_repro.localization.figures import bars_figure
-from fa_repro.plotting import plt
+from fa_repro.plotting import figure, png
 from fa_repro.proofs.figures import identity_figure
 from fa_repro.removal.figures import examples_figure
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def shown(panel):
@@ -80,3 +76,14 @@ def test_bars_stand_at_the_values_beside_each_measures_chance():
         intervals = [segment[:, 1].tolist() for segment in panel.collections[0].get_segments()]
         assert intervals == [[value - 0.125, value + 0.25] for value in values]
         assert [label.get_text() for label in panel.get_xticklabels()] == ["feature_map", "random"]
+
+
+def test_names_are_no_mathematics():
+    fig, ((axes,),) = figure(1, 1, (2, 2))
+    axes.set_title("price_$5_$.png")
+    file = io.BytesIO()
+    png(fig)(file)
+    assert file.getvalue().startswith(b"\x89PNG")
+    axes.set_title("price_$5_$.png", parse_math=True)
+    with pytest.raises(ValueError, match="Expected"):
+        png(fig)(io.BytesIO())

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from fa_repro.files import digest, replacing
+from refusals import refusal
 
 
 def test_replacing_writes_the_whole_file(tmp_path):
@@ -36,3 +37,8 @@ def test_digest_is_the_start_of_sha_256(tmp_path):
     assert digest(tmp_path / "file") == "ba7816bf8f01cfea" == hashlib.sha256(b"abc").hexdigest()[:16]
     (tmp_path / "file").write_bytes(b"abd")
     assert digest(tmp_path / "file") != "ba7816bf8f01cfea"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    for path in (tmp_path, tmp_path / "gone"):  # a folder, and nothing
+        assert f"{path}: can't be read (" in refusal(digest, path)

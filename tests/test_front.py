@@ -6,7 +6,7 @@ import pandas as pd
 
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.front import front
-from fa_repro.reporting.page import BEGIN, END, report
+from fa_repro.reporting.page import PARTS, marks, report
 from made_runs import make_run, metrics, removal
 
 
@@ -23,7 +23,7 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
     removal(whole / "gone", "resnet_whitened", {"grad_cam": 0.2, "occlusion": 0.4}, {"grad_cam": 0.5})
     (whole / "docs").mkdir()
     readme = whole / "docs" / "README.md"
-    readme.write_text(f"{BEGIN}{END}")
+    readme.write_text("".join(mark for name in PARTS for mark in marks(name)))
     assert cli("report", f"results={whole}", f"readme={readme}").code == 0
     assert "(../front.png)" in readme.read_text()
     table = pd.read_csv(whole / "front.csv")

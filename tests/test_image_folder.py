@@ -168,6 +168,7 @@ def test_a_link_to_nowhere_is_named(tree, data_config):
     link = write("train/a/0.png", np.zeros((4, 4))).with_name("1.png")
     link.symlink_to(root / "gone.png")
     assert str(link) in refusal(load_data, data_config(root=root), "train")
+    assert f"{link}: can't be read (" in refusal(inputs_of, data_config(root=root), "train")  # of every command, first
 
 
 def test_an_empty_class_folder_is_named(tree, data_config):

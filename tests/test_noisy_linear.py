@@ -253,3 +253,11 @@ def test_chunks_change_nothing(monkeypatch):
     whole = fill_linearly(images, mask)
     monkeypatch.setitem(module.CHUNK, "cpu", 2 * images[0].numel())
     assert (fill_linearly(images, mask) - whole).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])  # small holes, large ones
+def test_images_in_another_memory_format_are_filled_alike(share):
+    images = _images(3, 3, 16, 16)
+    mask = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(1)) < share
+    laid = images.contiguous(memory_format=torch.channels_last)
+    assert not laid.is_contiguous() and torch.equal(noisy_linear(laid, mask), noisy_linear(images, mask))

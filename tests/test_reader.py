@@ -182,6 +182,56 @@ def test_the_memory_format_is_channels_last_unless_contiguous_is_clearly_faster(
     assert chosen(1.0, 1.6) == torch.contiguous_format
 
 
+class Strided(nn.Module):
+    """A strided 1x1 convolution, narrow or wide."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, channels, 3), nn.Conv2d(channels, channels, 1, stride=2))
+
+    def forward(self, images):
+        return self.layers(images).mean((2, 3))
+
+
+class Viewing(nn.Module):
+    """Asks for maps that lie channel by channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+        self.head = nn.Linear(8 * 6 * 6, 3)
+
+    def forward(self, images):
+        return self.head(self.layers(images).view(len(images), -1))
+
+
+def test_what_channels_last_would_break_is_read_contiguous(images, monkeypatch):
+    def seconds(self, laid):
+        return 1.0 if laid.is_contiguous(memory_format=torch.channels_last) else 2.0
+
+    monkeypatch.setattr(Reader, "_seconds", seconds)
+    values = images.float() / 255
+    for model, wanted in (
+        (Strided(4), torch.contiguous_format),
+        (Strided(8), torch.channels_last),
+        (Viewing(), torch.contiguous_format),
+    ):
+        model.eval().requires_grad_(False)
+        read = Reader(model, values)
+        assert read.memory_format == wanted and off(read, model, values) < 1e-5
+
+
+def test_memory_that_is_gone_is_no_reason_to_read_otherwise(images):
+    class Full(nn.Module):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Reader(Full().eval(), images.float() / 255)
+    with pytest.raises(torch.OutOfMemoryError):
+        reader._agree(Full().eval(), images.float() / 255, torch.zeros(7, 3))
+
+
 def plainly(model, images, monkeypatch):
     """A reader of the network as it is: nothing folded, contiguous."""
     with monkeypatch.context() as patch:
@@ -293,6 +343,8 @@ def test_a_gpu_changes_nothing_beyond_rounding(images):
     for one, other in zip(here, there, strict=True):
         assert np.abs(one.probability - other.probability).max() < 1e-3
         assert (one.targets == other.targets).all() and (one.degenerate == other.degenerate).all()
+    wrong = measure(network(seed=1).cuda(), images.cuda(), LABELS.cuda(), context=context, **settings)
+    assert np.abs(wrong[0].probability - here[0].probability).max() > 1e-3
 
 
 def test_the_rows_are_written_part_by_part_as_they_would_be_whole(images):

@@ -4,11 +4,13 @@ from dataclasses import fields
 
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from fa_repro.attribution import Context
 from fa_repro.ready import make_ready
 from fa_repro.subject import Subject, Training
 from networks import fa_cnn, task
+from refusals import refusal
 from samples import image_set
 
 # None of them is what `Context` has of itself.
@@ -23,10 +25,10 @@ KEYS = {
 }
 
 
-def subject() -> Subject:
+def subject(build=lambda: fa_cnn(image_size=4)) -> Subject:
     images = image_set(4)
     of = task(2, image_size=4)._replace(mean=[0.1, 0.2, 0.3])
-    training = Training(0, lambda: fa_cnn(image_size=4))
+    training = Training(0, build)
     return Subject("a network", "in words", "data", "name", {}, of, images.classes, lambda: images, (training,))
 
 
@@ -43,3 +45,24 @@ def test_every_key_of_a_command_reaches_the_methods():
     assert {field.name for field in fields(Context)} == {*KEYS, "layer", "colour", "pool", "rows"}
     assert ready.context.pool is None and ready.context.rows is None
     assert ready.methods[:1] == ["feature_map"] and "random" in ready.methods
+
+
+class ElsewhereStill(nn.Module):
+    """Keeps a tensor to itself, which stays where it is when the network goes to another device."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.mean = torch.zeros(3, 1, 1)
+
+    def forward(self, images):
+        return self.layer((images - self.mean).mean((2, 3)))
+
+
+def test_a_network_that_cannot_run_on_the_device_is_refused():
+    cfg = OmegaConf.create(KEYS | {"layer": None, "methods": ["random"]})
+    of = subject(ElsewhereStill)
+    make_ready(of, of.load(), cfg, torch.device("cpu"))
+    assert "model a network can't take images of 3x4x4 (" in refusal(
+        make_ready, of, of.load(), cfg, torch.device("meta")
+    )

@@ -216,6 +216,20 @@ def test_a_part_is_found_once(rundir):
     assert Progress(rundir(), CPU).parts == {} and not _files(rundir().path)
 
 
+class Elsewhere(torch.Tensor):
+    """A tensor that is told to come to the CPU."""
+
+    def cpu(self):
+        return torch.tensor([2.0])
+
+
+def test_what_is_written_does_not_stay_on_the_device(rundir):
+    with Progress(rundir(), CPU) as progress:
+        part = progress.part("a", lambda: {"values": Elsewhere()})
+        assert type(part["values"]) is Elsewhere
+    assert type(part["values"]) is torch.Tensor and part["values"].tolist() == [2.0]
+
+
 def test_a_file_is_written_when_time_has_passed_and_on_leaving(rundir, monkeypatch):
     run, now = rundir(), [0.0]
     monkeypatch.setattr("fa_repro.progress.time", SimpleNamespace(monotonic=lambda: now[0]))

@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -156,7 +155,6 @@ def test_the_page_and_the_figure_show_each_seed():
     assert [len(panel.lines) for panel in fig.axes] == [1 + 3, 1 + 3]
     thin = [line.get_ydata().tolist() for line in fig.axes[0].lines if line.get_linewidth() < 1]
     assert sorted(values[1] for values in thin) == pytest.approx([0.2, 0.2, 0.4])
-    plt.close(fig)
 
 
 def test_the_page_of_one_order_has_each_seeds_area():
@@ -243,6 +241,13 @@ def test_checkpoints_that_are_no_seeds_of_one_model_are_refused(untrained, tmp_p
     assert [t.seed for t in open_subject(one, "benchmark-removal").trainings] == [0, 1]
     assert open_subject(other, "benchmark-removal").inputs == open_subject(one, "benchmark-removal").inputs
     assert one == other
+
+
+def test_what_was_held_out_is_one_trainings(untrained):
+    first, second = untrained("first", 0), untrained("second", 1)
+    for paths, said in (((first, second), "Give one checkpoint"), ((first,), "held no images out")):
+        with pytest.raises(InputError, match=rf"split=val: .*{said}"):
+            open_subject(_config(*paths), "benchmark-removal", split="val")
 
 
 def test_other_commands_take_one_checkpoint(cli, untrained, tmp_path):

@@ -184,13 +184,10 @@ def test_what_removal_at_random_costs_by_hand():
 
 
 def test_the_figure_draws_every_curve_of_the_table(bootstrap):
-    import matplotlib.pyplot as plt
-
     from fa_repro.removal.figures import curves_figure
 
     table = curves_table(_measured(), bootstrap)
     fig = curves_figure(table, "a title")
-    plt.close(fig)
     assert [panel.get_title()[:4] for panel in fig.axes] == ["MoRF", "LeRF"]
     for panel, order in zip(fig.axes, ("morf", "lerf"), strict=True):
         assert [line.get_label() for line in panel.lines] == list(METHODS)
@@ -201,14 +198,11 @@ def test_the_figure_draws_every_curve_of_the_table(bootstrap):
 
 
 def test_the_figure_has_a_row_of_panels_for_each_imputation(bootstrap):
-    import matplotlib.pyplot as plt
-
     from fa_repro.removal.figures import curves_figure
 
     other = _measured(imputation="blur", probability=PROBABILITY / 2)
     table = pd.concat([curves_table(_measured(), bootstrap), curves_table(other, bootstrap)])
     fig = curves_figure(table, "a title")
-    plt.close(fig)
     assert len(fig.axes) == 4
     for panel, (imputation, order) in zip(
         fig.axes, [(i, o) for i in ("mean", "blur") for o in ("morf", "lerf")], strict=True

@@ -370,12 +370,15 @@ def test_removal_speed_of_a_checkpoint(cli, trained, tmp_path, monkeypatch):
         (("checkpoint=absent.pt",), "absent.pt: no such file"),
         (("checkpoint=absent.pt", "model=fa_cnn"), "contradict"),
         (("rounds=0",), "rounds=0: must be 1 or more"),
-        (("what=removal", "data=shapes", "model=fa_cnn", "n_removed=1"), "n_removed: permutation needs two images"),
+        (
+            ("what=removal", "data=shapes", "data.n_test=20", "model=fa_cnn", "n_removed=1"),
+            "n_removed: permutation needs two images",
+        ),
         (("data=shapes", "model=fa_cnn", "trainer.augment.crop=40", "data.n_train=200"), "trainer.augment.crop=40"),
     ],
 )
-def test_bad_words_cost_a_line(cli, tmp_path, words, message):
-    answer = cli("benchmark-speed", *words, f"results={tmp_path}")
+def test_bad_words_cost_a_line(cli, tmp_path, cache, words, message):
+    answer = cli("benchmark-speed", *words, cache, "device=cpu", f"results={tmp_path}")
     assert answer.code == 2
     assert message in answer.err
     assert len(answer.err.strip().splitlines()) == 1

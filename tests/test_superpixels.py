@@ -94,6 +94,11 @@ def test_slic_keeps_to_edges_and_does_not_depend_on_the_batch():
 
 
 def test_grey_images_are_divided_as_the_same_image_in_colour():
-    grey = noise(2, 1, 12, 12)
-    assert torch.equal(segment(grey, 6), segment(grey.expand(-1, 3, -1, -1), 6))
+    grey = torch.zeros(2, 1, 12, 12)
+    grey[0, :, :, 5:] = grey[1, :, 5:] = 1.0
+    labels = segment(grey, 6)
+    assert torch.equal(labels, segment(grey.expand(-1, 3, -1, -1), 6)) and not torch.equal(labels[0], labels[1])
+
+
+def test_a_unit_is_told_in_words():
     assert "6" in str(Superpixels(6))

@@ -143,6 +143,16 @@ def test_torchvisions_sets_need_a_root(data_config, name):
     assert "data.root=DIR" in refusal(load_data, data_config(name), "test")
 
 
+def test_a_reader_that_is_not_installed_is_named(monkeypatch, data_config, tmp_path):
+    def needs(*_, **__):  # as torchvision imports scipy for SVHN
+        raise ModuleNotFoundError("No module named 'scipy'", name="scipy")
+
+    monkeypatch.setattr("torchvision.datasets.SVHN", needs)
+    assert refusal(load_data, data_config("svhn", tmp_path), "test").endswith(
+        "data=svhn needs scipy: pip install scipy."
+    )
+
+
 def test_a_failed_download_is_one_line(monkeypatch, data_config):
     def fail(*_, **__):
         raise RuntimeError("Error downloading x:\nTried a\nTried b")

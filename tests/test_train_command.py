@@ -204,7 +204,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(cli, tiny, workplace, monkeypatch, wo
 
 def test_what_was_held_out_can_be_benchmarked(cli, tiny, trained, workplace):
     words = ["benchmark-removal", f"checkpoint={trained / 'checkpoint.pt'}", "split=val", "n_images=1000"]
-    words += ["methods=[random]", "fractions=[0,1]", "bootstrap=100"]
+    words += ["methods=[random]", "fractions=[0,1]", "bootstrap=100", "device=cpu"]
     answer = cli(*words)
     assert answer.code == 0, answer.err
     path = next((workplace / "results/benchmark-removal").iterdir())

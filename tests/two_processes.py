@@ -84,6 +84,9 @@ def main(folder: Path) -> None:
             torch.save(together.state(), folder / "state.pt")
         world.wait()
         resumed = trainer(world, frozen=True)
+        with torch.no_grad():  # nothing of it may count
+            for parameter in resumed.model.parameters():
+                parameter.zero_()
         resumed.restore(torch.load(folder / "state.pt", weights_only=True))
         together.fit(lambda: None)
         resumed.fit(lambda: None)

@@ -229,7 +229,8 @@ def _out_of_memory(error: Exception) -> bool:
     """Whether an error of torch's or Python's says that memory is gone, on the device or beside it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return "can't allocate memory" in str(error)  # of torch's allocator on the CPU, a plain RuntimeError
+    # Of torch's allocator on the CPU, of CUDA where another process has the memory, of cuBLAS and cuDNN.
+    return any(words in str(error) for words in ("can't allocate memory", "out of memory", "ALLOC_FAILED"))
 
 
 def _sweep_name(cfg: Any, swept: set[str], overrides: list[str]) -> str | None:

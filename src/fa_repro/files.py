@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from fa_repro.errors import InputError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -24,6 +26,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def digest(path: Path) -> str:
-    """Return the first 16 hex digits of the file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    """Return the first 16 hex digits of the file's SHA-256.
+
+    Raises:
+        InputError: it can't be read.
+
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror}).") from None

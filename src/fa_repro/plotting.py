@@ -7,10 +7,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
-
-matplotlib.use("Agg")  # no screen needed
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -33,7 +29,7 @@ DASHES = {"grad_cam": "-.", "random": ":", "center": "--"}
 
 LETTERS_PER_INCH = 13  # of the letters of a heading, at 9 points
 
-plt.rcParams.update(
+matplotlib.rcParams.update(
     {
         "figure.dpi": 130,
         "figure.constrained_layout.use": True,
@@ -42,13 +38,18 @@ plt.rcParams.update(
         "axes.spines.right": False,
         "axes.titlesize": 9,
         "legend.frameon": False,
+        "text.parse_math": False,  # names of files and classes are names, dollars and all
     }
 )
 
 
 def figure(rows: int, columns: int, cell: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
-    """Return a figure of rows x columns axes, each ``cell`` inches (width, height), and the axes as a 2-D array."""
-    return plt.subplots(rows, columns, figsize=(cell[0] * columns, cell[1] * rows), squeeze=False, **options)
+    """Return a figure of rows x columns axes, each ``cell`` inches (width, height), and the axes as a 2-D array.
+
+    It is none of pyplot's, which needs a screen or has to be told that it has none, and keeps every figure.
+    """
+    fig = Figure(figsize=(cell[0] * columns, cell[1] * rows))
+    return fig, fig.subplots(rows, columns, squeeze=False, **options)
 
 
 def heading(fig: Figure, words: str) -> None:
@@ -81,11 +82,10 @@ def bare(axes: Axes) -> None:
 
 
 def png(fig: Figure) -> Any:
-    """Return a writer of ``fig`` as PNG for `fa_repro.rundir.RunDir.write`, which closes it."""
+    """Return a writer of ``fig`` as PNG for `fa_repro.rundir.RunDir.write`."""
 
     def save(file: Any) -> None:
         # No software version inside: the same figure is the same file.
         fig.savefig(file, format="png", metadata={"Software": None})
-        plt.close(fig)
 
     return save

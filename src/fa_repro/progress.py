@@ -92,10 +92,10 @@ class Progress:
         if not self._new:
             return
         now = time.monotonic()
-        # Until here they stay on the device, so that no part waits for it.
-        found = {name: {key: value.cpu() for key, value in part.items()} for name, part in self._new.items()}
-        self.parts |= found
-        content = {"stamp": self._stamp, "parts": found, "seconds": now - self._written}
+        # Until here they stay on the device, so that no part waits for it. Whoever has a part has it from the CPU then.
+        for part in self._new.values():
+            part.update({key: value.cpu() for key, value in part.items()})
+        content = {"stamp": self._stamp, "parts": self._new, "seconds": now - self._written}
         self._rundir.write(f".progress-{self._number:04}.pt", lambda file: torch.save(content, file))
         self._number += 1
         self._new, self._written = {}, now

@@ -38,6 +38,8 @@ def fold_batch_norm(model: nn.Module) -> nn.Module | None:
     """
     try:
         return fuse(model)
+    except torch.OutOfMemoryError:
+        raise
     except Exception:  # whatever a forward pass raises on torch.fx's stand-ins for images, or on being copied
         return None
 
@@ -65,6 +67,8 @@ class Reader(nn.Module):
         self.folded = folded is not None
         try:
             self.model = deepcopy(model) if folded is None else folded
+        except torch.OutOfMemoryError:
+            raise
         except Exception:  # not every module can be copied; one that can't is read where it is, as it is
             self.model = model
             return
@@ -150,6 +154,8 @@ def _agree(model: nn.Module, images: Tensor, expected: Tensor) -> bool:
     """Return whether ``model`` gives the ``expected`` logits (N,K) to within `TOLERANCE`."""
     try:
         logits = _exactly(model, images)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError:  # a view of maps that lie in another memory format, for instance
         return False
     scale = expected.abs().amax().clamp_min(1)

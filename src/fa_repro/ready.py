@@ -10,7 +10,7 @@ from torch import nn
 from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import choose_layer
 from fa_repro.data import ImageSet
-from fa_repro.models.external import check_batch
+from fa_repro.models.external import check_batch, probe
 from fa_repro.subject import Subject
 
 
@@ -64,11 +64,14 @@ def make_ready(
         controls: whether the controls are added where they are not asked for.
 
     Raises:
-        InputError: layer or methods can't be used, or the model reads images of a batch together.
+        InputError: layer or methods can't be used, or the model can't take the images, or reads those of a batch
+            together.
 
     """
     images = images.to(device)
     model = subject.frozen().to(device)
+    # Here, where it runs: a tensor that a network keeps to itself stays on the CPU when the network goes to a GPU.
+    probe(model, images.images[:1].float() / 255, len(images.classes), subject.name)
     check_batch(model, images.images[:2].float() / 255, subject.name)
     layer = choose_layer(model, cfg.layer, images.images[:1].float() / 255)
     methods, notes = choose_methods(cfg.methods, model, subject.name, images.images, layer, controls)

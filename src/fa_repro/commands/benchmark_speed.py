@@ -12,6 +12,7 @@ from fa_repro.attribution.feature_layer import choose_layer
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
+from fa_repro.models.external import probe
 from fa_repro.plotting import png
 from fa_repro.rundir import RunDir
 from fa_repro.speed import Comparison, Contender, explanation, interleave, rate_table, ratio_table, removal, training
@@ -77,6 +78,7 @@ def _explainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: tor
     if cfg.what == "removal" and len(images) < 2:
         raise InputError("n_removed: permutation needs two images or more, as a patch is replaced by another image's.")
     model = subject.frozen().to(device)
+    probe(model, images.images[:1].float() / 255, len(images.classes), subject.name)
     mean, std = (torch.tensor(values, device=device) for values in (subject.task.mean, subject.task.std))
     settings = {"patch": cfg.patch, "repeats": cfg.repeats, "seed": cfg.seed, "batch_size": cfg.batch_size}
     context = Context(colour=mean, **settings)

@@ -18,7 +18,6 @@ from fa_repro.data.image_folder import image_files, load
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.files import digest
-from fa_repro.models.external import probe
 from fa_repro.plotting import png
 from fa_repro.reader import reader_for
 from fa_repro.ready import make_ready
@@ -52,7 +51,6 @@ def run(cfg: DictConfig) -> int:
 
     pixels = _pixels(files, cfg.image_size or subject.task.image_size, subject)
     given = ImageSet(pixels, torch.zeros(len(files), dtype=torch.int64), torch.arange(len(files)), subject.classes)
-    probe(subject.frozen().to(device), pixels[:1].to(device).float() / 255, len(subject.classes), subject.name)
     images, model, methods, _, context, settled = make_ready(subject, given, cfg, device, controls=False)
     logits = predict(model, images.images, cfg.batch_size)
     targets = targets_of(logits.argmax(1), images.labels, target)

@@ -66,9 +66,16 @@ def fingerprint(folder: Path) -> str:
     """Return 16 hex digits that stand for which files lie in a split's folder, by their names and sizes in bytes.
 
     Times are left out, so that the same files unpacked again are the same.
+
+    Raises:
+        InputError: a file can't be looked at, such as a link to nowhere.
+
     """
     inside = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
-    lines = sorted(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in inside)
+    try:
+        lines = sorted(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in inside)
+    except OSError as error:
+        raise InputError(f"{error.filename}: can't be read ({error.strerror}). Remove or replace it.") from None
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 

@@ -98,7 +98,7 @@ def fill_linearly(images: Tensor, mask: Tensor, colour: Tensor | None = None) ->
     if not len(images):
         return images.clone()
     at_once = max(1, CHUNK.get(images.device.type, CHUNK["cpu"]) // images[0].numel())
-    values = images.float() if images.dtype in (torch.float16, torch.bfloat16) else images
+    values = (images.float() if images.dtype in (torch.float16, torch.bfloat16) else images).contiguous()
     parts = [_fill(x, m, colour) for x, m in zip(values.split(at_once), mask.split(at_once), strict=True)]
     return torch.cat(parts).to(images.dtype)
 

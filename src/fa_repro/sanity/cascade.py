@@ -50,22 +50,27 @@ def measure(
 
     """
 
-    def explain(network: nn.Module) -> list[Tensor]:
+    def explain(network: nn.Module, use: Callable[[int, int, Tensor], Tensor]) -> list[list[Tensor]]:
+        """Return what ``use`` makes of each method's maps (by number), a batch (by number) at a time."""
         reader = reader_for(methods, network, images, context.batch_size)
-        explained = []
-        for method in methods:
-            maps = []
-            for rows, batch, batch_context in batches(images, context):
-                maps.append(METHODS[method](asked(method, network, reader), batch, targets[rows], batch_context))
+        used: list[list[Tensor]] = []
+        for m, method in enumerate(methods):
+            used.append([])
+            for b, (rows, batch, batch_context) in enumerate(batches(images, context)):
+                maps = METHODS[method](asked(method, network, reader), batch, targets[rows], batch_context)
+                used[m].append(use(m, b, maps))
                 tick(len(rows))
-            explained.append(torch.cat(maps))
-        return explained
+        return used
 
     randomised = cascade(model, list(order), context.seed)  # first of all, as a model that can't be copied is refused
-    intact = explain(model)
-    by_depth = [torch.stack([spearman(maps, maps) for maps in intact])]
-    names = [INTACT]
-    for name, network in randomised:
-        by_depth.append(torch.stack([spearman(*pair) for pair in zip(intact, explain(network), strict=True)]))
-        names.append(name)
-    return Cascade(tuple(methods), tuple(names), torch.stack(by_depth, dim=1).cpu().numpy())
+    # On the CPU, however many images: on the device lies a batch.
+    intact = explain(model, lambda m, b, maps: maps.cpu())
+
+    def correlation(m: int, b: int, maps: Tensor) -> Tensor:
+        return spearman(intact[m][b].to(maps.device), maps).cpu()
+
+    itself = [[spearman(maps, maps) for maps in of_method] for of_method in intact]
+    by_depth = [itself, *(explain(network, correlation) for _, network in randomised)]
+    names = (INTACT, *(layer.name for layer in order))
+    found = torch.stack([torch.stack([torch.cat(parts) for parts in of_depth]) for of_depth in by_depth], dim=1)
+    return Cascade(tuple(methods), names, found.numpy())
