@@ -264,9 +264,18 @@ def test_the_command_writes_the_report_and_the_readme(whole, monkeypatch, capsys
     assert code == 0 and "## shapes" in (whole / "REPORT.md").read_text()
     answers, results = text.split("between")
     assert "Is it true?" in answers and "| `fa_cnn` | 90.00 |" in results and results.endswith("rest\n")
+    # What can't be filled is found out before anything is written.
+    (whole / "REPORT.md").unlink()
     before = f"# title\n{first}\n"
     assert run(before) == (2, before)
     assert "has no part between <!-- results:" in capsys.readouterr().err
+    (tmp_path / "README.md").unlink()
+    (tmp_path / "README.md").mkdir()
+    monkeypatch.setattr("sys.argv", ["fa-repro", "report", f"results={whole}", f"readme={tmp_path / 'README.md'}"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2 and "README.md: can't be read (" in capsys.readouterr().err
+    assert not (whole / "REPORT.md").exists()
 
 
 def test_seeds_of_a_network_are_one_line_with_their_mean_and_spread(whole):

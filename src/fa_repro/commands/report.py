@@ -1,6 +1,7 @@
 """``fa-repro report``: gather every run under a results folder into REPORT.md."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -38,28 +39,35 @@ def _write(cfg: DictConfig, results: Path) -> None:
     found = [group for group in found if not is_search(group)]
     points = front(found)
     pages = {results / "REPORT.md": report(found, results, searches, points)}
+    pictures = {}
     if len(points):
         pages[results / "front.csv"] = points.to_csv(index=False, float_format="%.6g")
-        with replacing(results / "front.png") as temporary, temporary.open("wb") as file:
-            png(draw_front(points))(file)
+        pictures[results / "front.png"] = draw_front(points)
     for name, table in searches.items():
         pages[results / FOLDER / f"{name}.csv"] = table.to_csv(index=False)
-        with replacing(results / FOLDER / f"{name}.png") as temporary, temporary.open("wb") as file:
-            png(draw(table))(file)
+        pictures[results / FOLDER / f"{name}.png"] = draw(table)
     if cfg.readme is not None:
         readme = Path(cfg.readme)
-        try:
-            text = readme.read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"readme={readme}: can't be read ({error.strerror}).") from None
         picture = Path(os.path.relpath(results / "front.png", readme.parent)).as_posix() if len(points) else None
-        for name, part in readme_parts(found, picture).items():
-            replaced = replace_part(text, name, part)
-            if replaced is None:
-                raise InputError(f"readme={readme}: has no part between {' and '.join(marks(name))}.")
-            text = replaced
-        pages[readme] = text
+        pages[readme] = _filled(readme, readme_parts(found, picture))
+    for path, fig in pictures.items():
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            png(fig)(file)
     for path, text in pages.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(f"{path}: written from {sum(len(runs) for g in found for runs in g.runs.values())} runs.")
+
+
+def _filled(readme: Path, parts: Mapping[str, str]) -> str:
+    """Return the text of ``readme`` with its ``parts`` between their marks."""
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"readme={readme}: can't be read ({error.strerror}).") from None
+    for name, part in parts.items():
+        replaced = replace_part(text, name, part)
+        if replaced is None:
+            raise InputError(f"readme={readme}: has no part between {' and '.join(marks(name))}.")
+        text = replaced
+    return text
