@@ -45,6 +45,11 @@ removal() { # RESULTS NAME
   "$fa_repro" benchmark-removal "checkpoint=$1/train/$2/checkpoint.pt" "results=$1" "name=$2" "${images[@]}" >/dev/null
 }
 
+variant() { # RESULTS NAME VARIANT WORDS...: the same on fewer images, without the dearest method, and otherwise
+  "$fa_repro" benchmark-removal "checkpoint=$1/train/$2/checkpoint.pt" "results=$1" "name=$2-$3" n_images=500 \
+    'methods=[feature_map,depth_map,contrast_map,grad_cam,occlusion]' "${@:4}" >/dev/null
+}
+
 case $profile in
   shapes)
     data=(data=shapes)
@@ -123,5 +128,10 @@ for model in "${chosen[@]}"; do
     train "${profile}_removal" "$out-removal" "$model-seed$seed" "model=$model" "seed=$seed"
     removal "$out-removal" "$model-seed$seed"
   done
+  if [ ${#localized[@]} -gt 0 ]; then
+    variant "$out-locality" "$model" nearest upsampling=nearest
+    variant "$out-locality" "$model" patches unit=patch
+    variant "$out-locality" "$model" imputations 'imputation=[mean,blur,noise,noisy_linear]'
+  fi
 done
 "$fa_repro" report

@@ -39,6 +39,8 @@ ASKED = ("train", "verify-gradcam", "benchmark-removal")
 ASKED_OF = {"tiny_imagenet": ("train", "verify-gradcam", "benchmark-localization")}
 CHOSEN, MORE_SEEDS = ("fa_cnn_fine", "resnet_whitened"), (1, 2)
 ASKED_OF_SEEDS = {"cifar10": ("train",), "cifar10-removal": ("train", "benchmark-removal")}
+# Of their benchmark-removal beside NAME: NAME-VARIANT, with other words.
+VARIANTS = {"cifar10-locality": ("nearest", "patches", "imputations")}
 # The experiments that want a GPU, with their networks, as in scripts/reproduce.sh; a group has a hyphen for the last
 # underscore.
 ON_A_GPU = {
@@ -213,6 +215,8 @@ class Group:
         wanted = [f"{c}/{name}" for name in networks for c in ASKED_OF.get(self.name, ASKED)]
         for command in ASKED_OF_SEEDS.get(self.name, ()):
             wanted += [f"{command}/{name}-seed{seed}" for name in CHOSEN for seed in MORE_SEEDS]
+        for variant in VARIANTS.get(self.name, ()):
+            wanted += [f"benchmark-removal/{name}-{variant}" for name in CHOSEN]
         if set(ALONE) <= set(networks):  # a group of the ablations holds the other checks, too
             own = next(name for name in FA_CNNS if name in networks)
             wanted.append(f"verify-gradcam/{own}{CONTROL}")
