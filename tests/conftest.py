@@ -181,6 +181,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> 
     return results / "train" / "tiny"
 
 
+@pytest.fixture
+def one_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every run read its network in one memory format, of which a stopwatch chooses: they round differently."""
+    import torch
+
+    from fa_repro.reader import Reader
+
+    monkeypatch.setattr(Reader, "_faster_format", lambda *_: torch.channels_last)
+
+
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Write the checkpoint of a tiny FA-CNN with weights of the ``seed``; its 20 test images are 16 pixels a side."""

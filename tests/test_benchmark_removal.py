@@ -314,6 +314,7 @@ def test_without_scikit_image_a_line_says_how_to_get_it(place, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_format")
 def test_two_imputations_squares_and_one_class_in_one_run(place):
     words = ["methods=[feature_map,random]", "unit=patch", "unit_side=8", "target=disk", "n_images=6"]
     code, _, err, path = place.run("two", "imputation=[mean,noisy_linear]", *words)

@@ -118,3 +118,27 @@ def test_what_cannot_be_explained_is_refused_in_one_line(explain, workplace, ima
 def test_explain_needs_images(cli, untrained, workplace):
     refusal = assert_refused(cli("explain", f"checkpoint={untrained('explained', 1)}"), workplace)
     assert "images=FILE" in refusal
+
+
+def test_a_network_for_grey_images_takes_grey_images_alone(explain, untrained, cli, tmp_path):
+    from fa_repro.checkpoint import Checkpoint, load_checkpoint
+    from fa_repro.models import Task, build_model
+
+    colour = load_checkpoint(explain.model)
+    task = Task(len(colour.classes), 1, SIZE, [0.5], [0.25])
+    model = build_model(colour.model, task).eval()
+    with (tmp_path / "grey.pt").open("wb") as file:
+        Checkpoint(**vars(colour) | {"task": task._asdict(), "state": model.state_dict()}).save(file)
+    explain.write("mine/grey.png", picture(3, SIZE, SIZE, 3)[..., 0])
+    words = ["explain", f"checkpoint={tmp_path / 'grey.pt'}", "methods=[feature_map]", "device=cpu"]
+    answer = cli(*words, f"images={explain.folder}/grey.png", f"results={tmp_path / 'grey'}", "name=mine")
+    assert answer.code == 0, answer.err
+    with torch.inference_mode():
+        pixels = torch.from_numpy(picture(3, SIZE, SIZE, 3)[..., 0].astype(np.uint8))[None, None] / 255
+        wanted = model(pixels).softmax(1).max()
+    told = pd.read_csv(tmp_path / "grey/explain/mine/predictions.csv").probability[0]
+    assert told == pytest.approx(float(wanted), rel=1e-5)
+    mixed = f"images=[{explain.folder}/grey.png,{explain.folder}/a.png]"
+    (tmp_path / "none").mkdir()
+    line = assert_refused(cli(*words, mixed, f"results={tmp_path / 'none'}", "name=mine"), tmp_path / "none")
+    assert "takes grey images, and not all of these are" in line

@@ -1,5 +1,6 @@
 """Classifiers that are not ours, torchvision's and the user's, in the benchmarks."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from fa_repro.attribution import Context
 from fa_repro.attribution.feature_layer import check_layer, choose_layer, last_convolutional_stage
 from fa_repro.attribution.grad_cam import grad_cam
 from fa_repro.data import load_data
+from fa_repro.data.shapes import CLASSES
 from fa_repro.models import Task, build_model
 from fa_repro.models.external import IMAGENET_MEAN, IMAGENET_STD, build_external, check_batch, factory_file, probe
 from fa_repro.speed import removal
 from refusals import refusal
+from samples import picture
 
 RESNET = {"name": "resnet18", "weights": None}
 IMAGE = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -288,6 +291,7 @@ def shapes(tmp_path_factory):
 
 @pytest.mark.slow
 def test_removal_of_a_torchvision_network(cli, workplace, shapes, weights):
+    weights = shutil.copy(weights, workplace / "resnet18.pt")  # another file takes its place below
     words = [*shapes, "model=torchvision", "model.name=resnet18", f"model.weights={weights}", "n_images=4"]
     words += ["methods=[feature_map,grad_cam,random]", "fractions=[0,0.5,1]"]
     answer = cli("benchmark-removal", *words)
@@ -300,6 +304,27 @@ def test_removal_of_a_torchvision_network(cli, workplace, shapes, weights):
     torch.save(build_external(RESNET, 10, 6).net.state_dict(), weights)  # another file under the same name
     other = cli("benchmark-removal", *words)
     assert other.code == 2 and "inputs.weights" in other.err
+
+
+@pytest.mark.slow
+def test_explanation_of_the_users_own_network(cli, workplace, shapes, nets, tree):
+    write, root = tree
+    write("mine/a.png", picture(0, 32, 32, 3))
+    own = ["model=factory", f"model.factory={nets}:build", f"images={root}/mine", "name=mine"]
+    answer = cli("explain", *shapes[:-1], *own, "methods=[feature_map,grad_cam,occlusion]", "layer=body.1")
+    assert answer.code == 0, answer.err
+    path = workplace / "results/explain/mine"
+    maps = np.load(path / "maps.npz")
+    assert set(maps) == {"files", "targets", "grad_cam", "occlusion"}  # it has no class maps
+    defined = {}
+    exec((workplace / f"{nets}.py").read_text(), defined)
+    with torch.inference_mode():
+        model = defined["build"]().eval()
+        image = torch.from_numpy(picture(0, 32, 32, 3)).permute(2, 0, 1)[None] / 255
+        probability = model(image).softmax(1)[0]
+    table = pd.read_csv(path / "predictions.csv")
+    assert maps["targets"].tolist() == [CLASSES[int(probability.argmax())]] == [table["class"][0]]
+    assert table.probability.tolist() == pytest.approx(probability.sort(descending=True).values[:5].tolist(), rel=1e-5)
 
 
 @pytest.mark.slow

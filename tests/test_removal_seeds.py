@@ -176,6 +176,7 @@ def words(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_format")
 def test_three_seeds_in_one_run(cli, words, untrained, tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark_removal, "draw_examples", lambda *_, **__: Figure(figsize=(1, 1)))
     paths = [str(untrained(f"seed{seed}", seed)) for seed in (11, 2, 5)]
