@@ -3,13 +3,14 @@
 import contextlib
 import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -18,6 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from commands import Handler
 from tiny import FA_CNN, ONE_STAGE
+
+if TYPE_CHECKING:
+    from places import Place
 
 # The same examples in every run: a test then fails because of a change, not of a draw.
 settings.register_profile("fixed", derandomize=True)
@@ -102,6 +106,24 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> Handler:
 
 
 @pytest.fixture
+def nets(workplace: Path) -> Iterator[str]:
+    """Write a module of the user's into the working directory, and two that import it or are imported; its name."""
+    own = Path(__file__).with_name("own_nets.py")
+    (workplace / "my_package").mkdir()
+    (workplace / "my_package/__init__.py").write_text("from my_package.inner import build")
+    for name in ("my_nets", "my_other_nets", "my_package/inner"):
+        shutil.copyfile(own, workplace / f"{name}.py")
+
+    def forget() -> None:
+        for name in ("my_nets", "my_other_nets", "my_package", "my_package.inner"):
+            sys.modules.pop(name, None)
+
+    forget()
+    yield "my_nets"
+    forget()
+
+
+@pytest.fixture
 def config(tmp_path: Path) -> Callable[..., DictConfig]:
     """Make the config of a training; a change of ``trainer.lr`` is written ``trainer__lr=0.2``."""
 
@@ -179,6 +201,28 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> 
     answer = call("train", *tiny, f"results={results}", "name=tiny")
     assert answer.code == 0, answer.err
     return results / "train" / "tiny"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """torchvision's ResNet-18 with ten classes and random weights, as a training script saves it; not to be changed."""
+    import torch
+
+    from fa_repro.models.external import build_external
+    from networks import TORCHVISION_RESNET
+
+    path = tmp_path_factory.mktemp("weights") / "resnet18.pt"
+    state = build_external(TORCHVISION_RESNET, 10, 5).net.state_dict()
+    torch.save({"model": {f"module.{k}": v for k, v in state.items()}}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory, cli: Callable[..., Answer]) -> "Place":
+    """Return a folder with untrained checkpoints, and the runs of ``fa-repro benchmark-removal`` on them."""
+    from places import Place
+
+    return Place(tmp_path_factory.mktemp("benchmark"), cli)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from tiny import FA_CNN
 FA = FA_CNN | {"maps_per_class": 4, "hidden": [6, 6]}
 UNSHUFFLED = FA_CNN | {"maps_per_class": 12, "unshuffle": 2}  # 12 planes of pixels, each once in every class
 RESNET = tiny.RESNET | {"widths": [8, 16]}
+TORCHVISION_RESNET = {"name": "resnet18", "weights": None}
 # The first use of torchvision takes seconds.
 RESNET18 = pytest.param({"name": "resnet18"}, marks=pytest.mark.slow, id="resnet18")
 
@@ -32,6 +33,11 @@ def network(config=FA, in_channels=3, image_size=8, seed=0, **changed):
     torch.manual_seed(seed)
     model = build_model(config | changed, task(3, in_channels, image_size))
     return with_random_norms(model, torch.default_generator).eval()
+
+
+def factory(word, weights=None):
+    """The config of a network that a function of the user's returns."""
+    return {"name": "factory", "factory": word, "weights": weights}
 
 
 def with_random_norms(model, generator=None, variance=(0.3, 2), weight=(0.5, 1.5), bias=0.3):

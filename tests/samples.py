@@ -11,6 +11,9 @@ def noise(*shape, seed=0, dtype=torch.float32):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
+IMAGE = noise(1, 3, 64, 64)
+
+
 def pixels(n, size=8, channels=3, seed=0):
     """Images as a data set holds them, (N,C,H,W) uint8."""
     generator = torch.Generator().manual_seed(seed)

@@ -6,47 +6,28 @@ import pytest
 import torch
 from PIL import Image
 
-import tiny
-from fa_repro.checkpoint import Checkpoint, load_model
-from fa_repro.data import load_data
-from fa_repro.models import Task, build_model
+import places
+from places import METHODS
 from refusals import one_line
-from tiny import RESNET
 
-METHODS = ["feature_map", "depth_map", "contrast_map", "grad_cam", "permutation", "occlusion", "random", "center"]
-FA_CNN = tiny.FA_CNN | {"maps_per_class": 2, "unshuffle": 2}
 QUICK = ["n_images=16", "bootstrap=100", "repeats=1", "confidence=0", "mosaics=3", "device=cpu"]
+TRAINER = {"augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.5}}
 COLUMNS = "measure,method,value,low,high,minus_reference,minus_reference_low,minus_reference_high"
 COLUMNS += ",won,won_low,won_high,chance,degenerate,n,reference"
 PER_IMAGE = "measure,mosaic,image,method,target,value,chance,degenerate"
 
 
-class Place:
-    """Checkpoints of both kinds, and an image folder in which the untrained FA-CNN is right: its word is the class."""
+class Place(places.Place):
+    """With an image folder in which the untrained FA-CNN is right: its word is the class."""
+
+    command, quick, n_test, trainer = "benchmark-localization", QUICK, 200, TRAINER
 
     def __init__(self, folder, cli):
-        self.folder, self.cli, self.results = folder, cli, folder / "results"
-        self.data = {"name": "shapes", "root": None, "download": False, "n_train": 40, "n_test": 200, "image_size": 16}
-        self.data |= {"mirror": True, "cache": str(folder / "cache"), "seed": 0}
-        self.test = load_data(self.data, "test")
-        train = load_data(self.data, "train")
-        for config in (FA_CNN, RESNET):
-            task = Task(10, 3, 16, *train.statistics())
-            torch.manual_seed(3)
-            network = build_model(config, task)
-            for layer in network.modules():  # statistics of these very images, so that predictions differ between them
-                if isinstance(layer, torch.nn.BatchNorm2d):
-                    layer.momentum = 1.0
-            network.train()(train.images.float() / 255)
-            classes = sorted(train.classes)
-            trainer = {"augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.5}}
-            checkpoint = Checkpoint(config, task._asdict(), classes, network.state_dict(), self.data, trainer, seed=7)
-            with (folder / f"{config['name']}.pt").open("wb") as file:
-                checkpoint.save(file)
+        super().__init__(folder, cli)
         with torch.inference_mode():
             predicted = self.network()(self.test.images.float() / 255).argmax(1).tolist()
         self.root, lines = folder / "images", ["split,class,file,x0,y0,x1,y1"]
-        for k, name in enumerate(classes):
+        for k, name in enumerate(sorted(self.test.classes)):
             (self.root / "test" / name).mkdir(parents=True)
             mine = [i for i, found in enumerate(predicted) if found == k][:5]
             for i in mine or [k]:  # a class that is never predicted has one image, which is wrong
@@ -62,13 +43,8 @@ class Place:
         pixels = self.test.images[i].permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(self.root / "test" / name / f"{i:03}.png")
 
-    def network(self, name="fa_cnn"):
-        return load_model(self.folder / f"{name}.pt")
-
-    def run(self, name, *words, model="fa_cnn"):
-        """Return exit code, stdout, stderr and the run's directory."""
-        words = [f"checkpoint={self.folder / model}.pt", f"results={self.results}", f"name={name}", *QUICK, *words]
-        return *self.cli("benchmark-localization", *words), self.results / "benchmark-localization" / name
+    def save(self, model):
+        super().save(model, classes=sorted(self.test.classes))
 
 
 @pytest.fixture(scope="module")

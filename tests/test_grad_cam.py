@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from fa_repro.attribution import Context
 from fa_repro.attribution.grad_cam import grad_cam
-from networks import FA, RESNET, Linear, hooks, network
-from samples import pixels
+from fa_repro.models.external import build_external
+from networks import FA, RESNET, Linear, factory, hooks, network
+from samples import IMAGE, pixels
 
 
 @pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
@@ -24,6 +25,23 @@ def test_grad_cam_is_captums(config, upsampling):
     assert maps.shape == (4, 8, 8) and maps.max() > 0 and not maps.requires_grad
     assert torch.allclose(maps, reference, rtol=1e-4, atol=1e-6 * reference.max().item())
     assert not torch.allclose(grad_cam(model, images, targets.roll(1), context), reference, rtol=1e-2)
+
+
+def test_grad_cam_of_a_named_layer_is_captums_even_before_a_relu_in_place(nets):
+    captum = pytest.importorskip("captum.attr")
+    model, target = build_external(factory(f"{nets}:build"), 10, 0).requires_grad_(False), torch.tensor([4])
+    maps = {}
+    for layer in ("body.1", "body.0"):
+        cam = captum.LayerGradCam(model, model.get_submodule(layer))
+        # captum's own hook can't look at a layer whose output is then changed in place.
+        model.body[2].inplace = False
+        wanted = cam.attribute(IMAGE.clone().requires_grad_(), target=target, relu_attributions=True).detach()
+        model.body[2].inplace = True
+        wanted = nn.functional.interpolate(wanted, size=(64, 64))[:, 0]
+        maps[layer] = grad_cam(model, IMAGE, target, Context(layer=layer, upsampling="nearest"))
+        assert wanted.max() > 0
+        assert torch.allclose(maps[layer], wanted, rtol=1e-4, atol=1e-7)
+    assert not torch.allclose(maps["body.0"], maps["body.1"], rtol=0.1)
 
 
 def test_grad_cam_by_hand():
