@@ -122,7 +122,7 @@ def _time(found: Sequence[Group]) -> list[str]:
             ratios = run.table("ratios.csv")
             costs = ratios[ratios.comparison.isin(TIMED)] if len(ratios) else ratios
             if len(costs) and costs.waiting.iloc[0] <= DISTURBED:
-                told = ", ".join(f"{TIMED[line.comparison]} {line.ratio:.2f}" for line in costs.itertuples())
+                told = ", ".join(f"{TIMED[str(line.comparison)]} {line.ratio:.2f}" for line in costs.itertuples())
                 lines.append(f"{group.name}: {told} (`{run.name.removeprefix('explanation-')}`)")
     return lines
 
