@@ -9,8 +9,8 @@ from fa_repro.rundir import RunDir
 from fa_repro.training.trainer import PRECISIONS, Trainer
 
 FILE = ".resume.pt"
-# On a GPU an epoch may take a second, and keeping the state a fifth of that: then it is kept after some epochs alone,
-# so that it takes no more than this share of the time. What takes less than CHEAP seconds is done after every epoch.
+# Where epochs are short and networks large, keeping the state would take a good part of the time: then it is kept after
+# some epochs alone, for no more than this share of it. What takes less than CHEAP seconds is done after every epoch.
 SHARE, CHEAP = 0.05, 0.05
 
 
