@@ -5,6 +5,7 @@ import shutil
 
 from fa_repro.reporting.answers import answers
 from fa_repro.reporting.collect import groups
+from fa_repro.reporting.trainings import welch
 from made_runs import make_run, metrics, removal, verify
 
 
@@ -44,6 +45,10 @@ def test_cost_is_the_difference_to_the_resnet_of_the_group_over_seeds(whole):
     cost = "    - shapes: `fa_cnn` +1.50; `resnet_small` has 90.5 %"
     assert lines[place + 1] == cost
     assert not any("good" in line for line in lines)  # no network saw removal in training
+    make_run(whole / "shapes", "train", "resnet_small-seed1", metrics=metrics(0.885))
+    ahead, _ = welch([90, 94], [90.5, 88.5])
+    cost = f"    - shapes: `fa_cnn` +2.50 [{ahead.low:+.2f}, {ahead.high:+.2f}]; `resnet_small` has 89.5 %"
+    assert ahead.low < 0 < ahead.high and answers(groups(whole))[place + 1] == cost
 
 
 def test_maps_are_told_of_networks_that_saw_removal(tmp_path):

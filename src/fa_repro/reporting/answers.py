@@ -18,6 +18,7 @@ from fa_repro.reporting.collect import (
 )
 from fa_repro.reporting.front import front, own_map, share_of
 from fa_repro.reporting.shares import over_seeds
+from fa_repro.reporting.trainings import in_top1
 from fa_repro.speed.contention import DISTURBED
 
 # Ratios of `fa-repro benchmark-speed what=explanation`, by the map that a prediction has beside it.
@@ -37,8 +38,8 @@ def answers(found: Sequence[Group]) -> list[str]:
     given = [f"- **Is it true?** {true}"] if (true := _true(found)) else []
     for question, lines in (
         (
-            "**What does it cost?** Points of top-1 beside the ResNet of the same group (claim C4 allows "
-            f"−{LEVEL_POINTS:g}):",
+            "**What does it cost?** Points of top-1 beside the ResNet of the same group, with the 95 % interval where "
+            f"both were trained several times (claim C4 allows −{LEVEL_POINTS:g}):",
             _cost(found),
         ),
         ("**What does a map cost?** Time of a prediction with its map, of the prediction alone:", _time(found)),
@@ -110,7 +111,9 @@ def _cost(found: Sequence[Group]) -> list[str]:
         resnet = next((name for name in RESNETS if name in top1), None)
         own = [name for name in FA_CNNS if name in top1]
         if resnet and own:
-            less = ", ".join(f"`{name}` {top1[name] - top1[resnet]:+.2f}" for name in own)
+            less = ", ".join(
+                f"`{name}` {top1[name] - top1[resnet]:+.2f}{in_top1(group, name, resnet).between}" for name in own
+            )
             lines.append(f"{group.name}: {less}; `{resnet}` has {top1[resnet]:.1f} %")
     return lines
 

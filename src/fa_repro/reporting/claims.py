@@ -8,6 +8,7 @@ import pandas as pd
 
 from fa_repro.reporting.collect import CONTROL, FA_CNNS, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run
 from fa_repro.reporting.shares import over_seeds
+from fa_repro.reporting.trainings import in_top1
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not decided", "not tested"
 LEVEL_POINTS = 1.0  # C4: points of top-1 that FA-CNN may lie below the ResNet and still "perform well"; our reading
@@ -165,10 +166,11 @@ def accuracy(group: Group) -> Verdict:
     a, b = (100 * group.top1(network) for network in (name, resnet))
     if a == b == 100:
         return Verdict(OPEN, f"neither `{name}` nor `{resnet}` errs on any test image, so the task tells nothing apart")
+    ahead = f"{a - b:+.2f} points{in_top1(group, name, resnet).between}"
     return Verdict(
         HOLDS if a - b >= -LEVEL_POINTS else FAILS,
-        f"{a:.2f} % of `{name}` against {b:.2f} % of `{resnet}` by the same recipe, {a - b:+.2f} points (held if not "
-        f"below -{LEVEL_POINTS:.0f}), at {cost:.2f} times its cost; seeds: {len(own)} and {len(other)}",
+        f"{a:.2f} % of `{name}` against {b:.2f} % of `{resnet}` by the same recipe, {ahead} (held if not below "
+        f"-{LEVEL_POINTS:.0f}), at {cost:.2f} times its cost; seeds: {len(own)} and {len(other)}",
     )
 
 

@@ -13,6 +13,7 @@ from fa_repro.reporting.tables import (
     BEHIND,
     UNFAMILIAR,
     accuracy_table,
+    gap_table,
     localization_table,
     order_table,
     proof_table,
@@ -28,6 +29,10 @@ COMMANDS = (
 HOW = (
     "The last epoch is reported: mean ± standard deviation over seeds; one seed tells nothing of its spread. "
     "Throughput and minutes are the runs' own, from the least to the most, on a machine they may have shared."
+)
+GAPS = (
+    "Differences between networks that were trained with several seeds each, with Welch's 95 % interval and its p for "
+    "no difference; positive where FA-CNN is ahead:"
 )
 WRITTEN = (
     "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's runs "
@@ -91,6 +96,11 @@ def _figures(group: Group, results: Path) -> Iterator[str]:
             yield f"- `{command}/{name}`: {', '.join(links + pages)}"
 
 
+def _gaps(found: Sequence[Group]) -> list[str]:
+    table = gap_table(found)
+    return [GAPS, table] if table else []
+
+
 def _removal(found: Sequence[Group], variants: bool) -> list[str]:
     return [
         "**Percent pixels removed**: LeRF − MoRF area under the target probability, as a share of occlusion's on the "
@@ -119,6 +129,7 @@ def _section(group: Group) -> list[str]:
         f"{_conditions(group)} {HOW}",
         "**Accuracy**",
         accuracy_table([group]),
+        *_gaps([group]),
         "**Proofs in numbers** (a *no* is due for the Linear head, a ResNet and the probability)",
         proof_table(group),
         *_removal([group], variants=True),
@@ -234,6 +245,7 @@ def readme_parts(found: list[Group], picture: str | None = None) -> dict[str, st
         "\n".join(f"- **{group.name}**: {_conditions(group)}" for group in real),
         HOW,
         accuracy_table(real),
+        *_gaps(real),
     ]
     if real[0].name != "shapes" and (words := _not_run_on_a_gpu(found)):
         parts.append(words)

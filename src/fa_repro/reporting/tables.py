@@ -9,8 +9,9 @@ from fa_repro.attribution import CONTROLS
 from fa_repro.config import METHODS
 from fa_repro.reporting.collect import MODELS, Group, Run
 from fa_repro.reporting.shares import over_seeds
+from fa_repro.reporting.trainings import gaps
 from fa_repro.speed.contention import DISTURBED
-from fa_repro.tables import cell, markdown_table
+from fa_repro.tables import cell, markdown_interval, markdown_table
 
 T = TypeVar("T")
 NOT_RUN = "Not run."
@@ -67,6 +68,20 @@ def accuracy_table(found: Sequence[Group]) -> str:
     columns = ["test top-1 [%]", "seeds", "parameters", "multiply–adds", "epochs", "precision"]
     columns += ["training images/s", "minutes"]
     return markdown_table([*_groups_column(found, "trained as"), "network", *columns], rows)
+
+
+def gap_table(found: Sequence[Group]) -> str:
+    """Return how far FA-CNNs are ahead of the ResNets of their groups, over several trainings; empty if none has."""
+    rows = []
+    for group in found:
+        for gap in gaps(group):
+            own, other = gap.trainings
+            names = f"`{gap.network}` − `{gap.resnet}`"
+            ahead = markdown_interval(*gap.ahead, gap.digits)
+            p = f"{gap.p:.3f}" if gap.p >= 0.001 else "< 0.001"
+            rows.append([*_groups_column(found, group.name), names, gap.figure, f"{own}, {other}", ahead, p])
+    header = ["networks", "figure", "trainings", "difference [95 %]", "p"]
+    return markdown_table([*_groups_column(found, "trained as"), *header], rows) if rows else ""
 
 
 def proof_table(group: Group) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
 from torch import Tensor, nn
 
 from fa_repro.attribution import Context
@@ -128,12 +130,9 @@ def removal_contenders(
         ]
     else:
         notes.append("captum is not installed, so it was not measured (pip install 'fa-repro[captum]').")
-    scipy = find_spec("scipy") is not None
-    if not scipy:
-        notes.append("scipy is not installed, so its solver was not measured (pip install 'fa-repro[test]').")
     for side, (ours, theirs) in SIDES.items():
         for share in REMOVED:
-            contenders += _solvers(images, side, share, ours, theirs if scipy else 0, context.seed)
+            contenders += _solvers(images, side, share, ours, theirs, context.seed)
     return contenders, notes
 
 
@@ -148,17 +147,14 @@ def _solvers(images: Tensor, side: int, share: float, ours: int, theirs: int, se
         fill_linearly(resized, mask)
         return ours
 
-    found = [Contender(_fill("us", side, share), solve)]
-    if theirs:
-        their_images, their_mask = resized[:theirs].cpu().double().numpy(), mask[:theirs].cpu().numpy()
+    their_images, their_mask = resized[:theirs].cpu().double().numpy(), mask[:theirs].cpu().numpy()
 
-        def solve_sparse() -> int:
-            for image, gone in zip(their_images, their_mask, strict=True):
-                fill_sparsely(image, gone)
-            return theirs
+    def solve_sparse() -> int:
+        for image, gone in zip(their_images, their_mask, strict=True):
+            fill_sparsely(image, gone)
+        return theirs
 
-        found.append(Contender(_fill("scipy", side, share), solve_sparse))
-    return found
+    return [Contender(_fill("us", side, share), solve), Contender(_fill("scipy", side, share), solve_sparse)]
 
 
 NEIGHBOURS: Sequence[tuple[int, int, float]] = [
@@ -177,9 +173,6 @@ def fill_sparsely(image: np.ndarray, gone: np.ndarray) -> np.ndarray:
         (C,H,W) float64.
 
     """
-    from scipy import sparse
-    from scipy.sparse.linalg import spsolve
-
     height, width = gone.shape
     n = int(gone.sum())
     filled = image.astype(np.float64)
