@@ -60,7 +60,15 @@ def test_history_and_evaluation_are_those_of_one_process(found):
     for key in ("lr", "train_loss", "val_loss", "val_top1"):
         assert together[key] == pytest.approx(alone[key], abs=1e-4)
     assert found["score"] == pytest.approx(found["score_alone"], abs=1e-6)
-    assert found["buffers_equal"]
+
+
+@pytest.mark.slow
+def test_all_evaluate_by_the_mean_of_all_running_statistics(found):
+    from_the_mean, apart = found["pooled"]
+    assert found["buffers_equal"] and from_the_mean < 1e-6 < 1e-3 < apart
+    # Each process's own: no step overwrites them by another's.
+    steps, from_its_own = found["first_layer"]
+    assert steps == 20 and from_its_own < 1e-6
 
 
 @pytest.mark.slow

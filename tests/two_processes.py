@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -74,6 +75,16 @@ def losses(run: Trainer) -> list[float]:
     return seen
 
 
+def buffers(model: nn.Module) -> torch.Tensor:
+    return torch.cat([buffer.flatten().float() for buffer in model.buffers()])
+
+
+def everyones(values: torch.Tensor) -> list[torch.Tensor]:
+    gathered = [torch.empty_like(values) for _ in range(dist.get_world_size())]
+    dist.all_gather(gathered, values)
+    return gathered
+
+
 def main(folder: Path) -> None:
     with joined(torch.device("cpu")) as world:
         assert world.size == 2
@@ -93,13 +104,24 @@ def main(folder: Path) -> None:
         found["resumed_equal"] = all(
             torch.equal(a, b) for a, b in zip(together.model.parameters(), resumed.model.parameters(), strict=True)
         )
-        # Without freezing, the ranks' running statistics differ until they follow rank 0's.
-        normal = trainer(world, frozen=False)
-        normal.epoch(1)
-        mine = torch.cat([buffer.flatten().float() for buffer in normal.model.buffers()])
-        gathered = [torch.empty_like(mine) for _ in range(2)]
-        dist.all_gather(gathered, mine)
-        found["buffers_equal"] = torch.equal(*gathered)
+        # Without freezing, the ranks' running statistics differ until they are pooled.
+        before, pool = [], World.pool
+        with patch.object(World, "pool", lambda w, model: (before.append(everyones(buffers(model))), pool(w, model))):
+            normal = trainer(world, frozen=False)
+            first = next(layer for layer in normal.model.modules() if isinstance(layer, nn.BatchNorm2d))
+            own = [first.running_mean.clone()]  # by what this process saw alone
+
+            def follow(layer, inputs):
+                if layer.training:
+                    own.append(own[-1].lerp(inputs[0].detach().mean((0, 2, 3)), layer.momentum))
+
+            first.register_forward_pre_hook(follow)
+            normal.epoch(1)
+        ((one, other),), after = before, everyones(buffers(normal.model))
+        expected = torch.stack(everyones(own[-1])).mean(0)
+        found["first_layer"] = [len(own) - 1, (first.running_mean - expected).abs().max().item()]
+        found["buffers_equal"] = torch.equal(*after)
+        found["pooled"] = [(after[0] - (one + other) / 2).abs().max().item(), (one - other).abs().max().item()]
         score = evaluate(normal.model, normal.val, world=world)
         others = [case for case in CASES if case != "resnet"]
         found["others"] = {case: losses(trainer(world, frozen=True, case=case)) for case in others}

@@ -2,7 +2,7 @@
 
 Every process learns from its share of each batch, gradients are averaged (DistributedDataParallel), and the process of
 rank 0 alone writes and speaks. On GPUs batch norm is synchronised; on CPUs torch has no such layer, and each process
-normalises by its own share of the batch.
+normalises by its own share of the batch; what the evaluation normalises by is the mean of all processes' statistics.
 """
 
 import contextlib
@@ -53,11 +53,16 @@ class World(NamedTuple):
             dist.all_reduce(values)
         return values
 
-    def follow(self, model: nn.Module) -> None:
-        """Take over rank 0's buffers, such as batch norm's running statistics, so that all evaluate one model."""
-        if self.size > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
+    def pool(self, model: nn.Module) -> None:
+        """Average batch norm's running statistics over all processes, so that all evaluate one model that saw all."""
+        if self.size == 1:
+            return
+        for layer in model.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats:
+                for running in (layer.running_mean, layer.running_var):
+                    assert running is not None
+                    dist.all_reduce(running)
+                    running /= self.size
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return ``model`` with its gradients averaged over all processes; its weights become those of rank 0."""
@@ -66,7 +71,9 @@ class World(NamedTuple):
         parameter = next(model.parameters())
         if parameter.is_cuda:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        return DistributedDataParallel(model, device_ids=[parameter.device] if parameter.is_cuda else None)
+        device_ids = [parameter.device] if parameter.is_cuda else None
+        # Rank 0's running statistics would take the place of the others' at every step: `pool` takes all of them.
+        return DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
 
 
 ALONE = World()

@@ -204,7 +204,7 @@ class Trainer:
         seconds = time.perf_counter() - began
         if not mean_loss < float("inf"):
             raise InputError(f"the training diverged in epoch {epoch} (loss {mean_loss}). Give a smaller trainer.lr.")
-        self.world.follow(self.model)
+        self.world.pool(self.model)
         score = evaluate(self.model, self.val, self.memory_format, self.world) if self.val else None
         return {
             "epoch": epoch,
