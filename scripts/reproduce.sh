@@ -9,9 +9,10 @@
 #                                            maps local, results/cifar10-locality
 #     scripts/reproduce.sh tiny_imagenet DIR 20 of its classes, with a box for each image: DIR/train/CLASS/*, DIR/val/CLASS/* and
 #                                            DIR/boxes.csv; results in results/tiny_imagenet
+#     scripts/reproduce.sh fashion_mnist DIR Fashion-MNIST in DIR/FashionMNIST/raw, as torchvision leaves it; results in
+#                                            results/fashion_mnist
 #     scripts/reproduce.sh cifar10_gpu DIR   on a GPU, three seeds of each network: CIFAR-10 in DIR as above; results in
-#                                            results/cifar10-gpu. fashion_mnist_gpu (DIR/FashionMNIST/raw, as torchvision leaves
-#                                            it) and imagenette_gpu (DIR/train/CLASS/*, DIR/val/CLASS/*) likewise
+#                                            results/cifar10-gpu. fashion_mnist_gpu (DIR as above) and imagenette_gpu (DIR/train/CLASS/*, DIR/val/CLASS/*) likewise
 #     scripts/reproduce.sh search DIR        every grid of configs/experiment/search on CIFAR-10, results in results/search
 set -euo pipefail
 profile=${1:-shapes}
@@ -73,6 +74,14 @@ case $profile in
         n_images=300 >/dev/null
     done
     exec "$fa_repro" report ;;
+  fashion_mnist)
+    folder Fashion-MNIST
+    data=("data.root=$data_dir")
+    for model in fa_cnn resnet_small; do
+      train "fashion_mnist/$model" "$out" "$model"
+      verify "$out" "$model"
+    done
+    exec "$fa_repro" report ;;
   cifar10_gpu | fashion_mnist_gpu | imagenette_gpu)
     out=results/${profile%_gpu}-gpu models=(fa_cnn_large resnet18) images=(n_images=2000)
     case $profile in
@@ -99,7 +108,7 @@ case $profile in
         'methods=[feature_map,grad_cam,occlusion]' >/dev/null
     done
     exec "$fa_repro" report ;;
-  *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10, tiny_imagenet, search, cifar10_gpu, fashion_mnist_gpu or imagenette_gpu." >&2; exit 2 ;;
+  *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10, tiny_imagenet, fashion_mnist, search, cifar10_gpu, fashion_mnist_gpu or imagenette_gpu." >&2; exit 2 ;;
 esac
 
 network() { # RECIPE RESULTS MODEL

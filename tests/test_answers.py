@@ -51,6 +51,13 @@ def test_cost_is_the_difference_to_the_resnet_of_the_group_over_seeds(whole):
     assert ahead.low < 0 < ahead.high and answers(groups(whole))[place + 1] == cost
 
 
+def test_networks_of_two_precisions_are_said_to_be(whole):
+    path = whole / "shapes/train/resnet_small/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"precision": "bf16"}))
+    told = "    - shapes: `fa_cnn` -0.50 (in fp32, the ResNet in bf16); `resnet_small` has 90.5 %"
+    assert told in answers(groups(whole))
+
+
 def test_maps_are_told_of_networks_that_saw_removal(tmp_path):
     for name, share in (("fa_cnn", {"feature_map": 0.75}), ("resnet_small", {"grad_cam": 0.5})):
         make_run(tmp_path / "gone", "train", name, metrics=metrics(0.8))

@@ -20,7 +20,9 @@ def commands_of(folder, *words):
     return [line.split() for line in lines]
 
 
-@pytest.mark.parametrize("words", [["shapes"], ["cifar10", "data"], ["tiny_imagenet", "data"]])
+@pytest.mark.parametrize(
+    "words", [["shapes"], *([profile, "data"] for profile in ("cifar10", "tiny_imagenet", "fashion_mnist"))]
+)
 def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, words):
     made = set()
     for command, *rest in commands_of(tmp_path, *words):
@@ -28,7 +30,7 @@ def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, words):
         made.add((keys["results"].removeprefix("results/"), f"{command}/{keys['name']}"))
     groups = [Group(name, tmp_path / name) for name in PROFILES if name.startswith(words[0])]
     asked = {(group.name, run) for group in groups for run in group.missing()}
-    assert made == asked and len(asked) > 5
+    assert made == asked and len(asked) >= 4
 
 
 @pytest.mark.parametrize("profile", ON_A_GPU)

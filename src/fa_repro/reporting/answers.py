@@ -112,10 +112,21 @@ def _cost(found: Sequence[Group]) -> list[str]:
         own = [name for name in FA_CNNS if name in top1]
         if resnet and own:
             less = ", ".join(
-                f"`{name}` {top1[name] - top1[resnet]:+.2f}{in_top1(group, name, resnet).between}" for name in own
+                f"`{name}` {top1[name] - top1[resnet]:+.2f}{in_top1(group, name, resnet).between}"
+                f"{_other_precision(group, name, resnet)}"
+                for name in own
             )
             lines.append(f"{group.name}: {less}; `{resnet}` has {top1[resnet]:.1f} %")
     return lines
+
+
+def _other_precision(group: Group, network: str, resnet: str) -> str:
+    """Say in what precisions two networks were trained, if not in the same."""
+    own, other = (
+        " or ".join(sorted({run.json("metrics.json")["precision"] for run in group.networks[name]}))
+        for name in (network, resnet)
+    )
+    return "" if own == other else f" (in {own}, the ResNet in {other})"
 
 
 def _time(found: Sequence[Group]) -> list[str]:

@@ -33,10 +33,14 @@ PROFILES = {
     "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened", "resnet_small"),
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
     "tiny_imagenet": ("fa_cnn_fine", "resnet_whitened"),
+    "fashion_mnist": ("fa_cnn", "resnet_small"),
 }
 # What is done with each network of a group, where it isn't this; and with more seeds of the chosen ones.
 ASKED = ("train", "verify-gradcam", "benchmark-removal")
-ASKED_OF = {"tiny_imagenet": ("train", "verify-gradcam", "benchmark-localization")}
+ASKED_OF = {
+    "tiny_imagenet": ("train", "verify-gradcam", "benchmark-localization"),
+    "fashion_mnist": ("train", "verify-gradcam"),
+}
 CHOSEN, MORE_SEEDS = ("fa_cnn_fine", "resnet_whitened"), (1, 2)
 ASKED_OF_SEEDS = {"cifar10": ("train",), "cifar10-removal": ("train", "benchmark-removal")}
 # Of their benchmark-removal beside NAME: NAME-VARIANT, with other words.
