@@ -1,6 +1,8 @@
 """Throughput: the arithmetic by hand, every contender's work, the command."""
 
 import itertools
+import sys
+import types
 from collections import Counter
 from importlib.util import find_spec
 
@@ -17,7 +19,6 @@ from fa_repro.attribution.feature_map import feature_map
 from fa_repro.attribution.joint import predict_with_depth_map, predict_with_feature_map
 from fa_repro.data import ImageSet
 from fa_repro.models import Task, build_model
-from fa_repro.removal.noisy_linear import fill_linearly
 from fa_repro.speed import (
     Comparison,
     Contender,
@@ -259,20 +260,24 @@ def test_a_busy_machine_gives_no_verdict(share, said, verdicts):
         assert f"| {words} | 1.00 [1.00, 1.00] | {verdict} |" in page
 
 
-@pytest.mark.parametrize("share", [0.5, 0.9])
-def test_the_sparse_solver_solves_the_same_system(share):
-    images = image_set(2).images.float() / 255
-    gone = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0)) < share
-    ours = fill_linearly(images, gone)
-    for image, mask, mine in zip(images, gone, ours, strict=True):
-        theirs = torch.from_numpy(removal.fill_sparsely(image.double().numpy(), mask.numpy()))
-        assert (theirs - mine).abs().max() < 1e-4
-        assert torch.equal(theirs[:, ~mask].float(), image[:, ~mask])
-        others = torch.from_numpy(removal.fill_sparsely(image.double().numpy(), mask.flip(0).numpy()))
-        assert (others - mine).abs().max() > 1e-2
-
-
 def test_removal_contenders_do_their_work_and_name_who_is_absent(monkeypatch):
+    class Imputer:
+        """As pytorch-grad-cam's, asked for one image at a time and told which pixels are kept."""
+
+        def __init__(self, noise):
+            assert noise == 0
+
+        def __call__(self, image, kept):
+            assert image.shape == (3, 32, 32) and kept.dtype == torch.float32
+            filled.append(1 - kept.mean().item())
+            return image
+
+    filled = []
+    monkeypatch.setitem(sys.modules, "pytorch_grad_cam.metrics.road", types.SimpleNamespace(NoisyLinearImputer=Imputer))
+    for parent in ("pytorch_grad_cam", "pytorch_grad_cam.metrics"):
+        monkeypatch.setitem(sys.modules, parent, types.ModuleType(parent))
+    found = find_spec
+    monkeypatch.setattr(removal, "find_spec", lambda name: name == "pytorch_grad_cam" or found(name))
     monkeypatch.setattr(removal, "SIDES", {32: (3, 2)})
     monkeypatch.setattr(removal, "FRACTIONS", (0, 0.3, 0.6, 1))
     model, data = trained(FA), image_set(6)
@@ -283,7 +288,7 @@ def test_removal_contenders_do_their_work_and_name_who_is_absent(monkeypatch):
     def counted(name, work):
         return lambda *inputs: done.update([name]) or work(*inputs)
 
-    for name in ("permutation", "occlusion", "fill_linearly", "fill_sparsely"):
+    for name in ("permutation", "occlusion", "fill_linearly"):
         monkeypatch.setattr(removal, name, counted(name, getattr(removal, name)))
     model.register_forward_pre_hook(lambda module, inputs: read.append(len(inputs[0])))
     contenders, notes = removal.removal_contenders(*words)
@@ -295,17 +300,18 @@ def test_removal_contenders_do_their_work_and_name_who_is_absent(monkeypatch):
     assert not done
     ran |= {contender.name: contender.run() for contender in contenders[4:]}
     assert ran["permutation"] == ran["occlusion"] == 3
-    assert ran[removal._fill("us", 32, 0.9)] == 3 and ran[removal._fill("scipy", 32, 0.9)] == 2
-    # Of two shares: ours for all images at once, scipy's for one of its two images at a time.
-    assert done == {"permutation": 1, "occlusion": 1, "fill_linearly": 2, "fill_sparsely": 4}
+    assert ran[removal._fill("us", 32, 0.9)] == 3 and ran[removal._fill(removal.PEER, 32, 0.9)] == 2
+    # Of two shares: ours for all images at once, the peer's for one of its two images at a time.
+    assert done == {"permutation": 1, "occlusion": 1, "fill_linearly": 2}
+    assert filled == pytest.approx([0.5, 0.5, 0.9, 0.9], abs=1e-3)
     names = {name for comparison in removal.COMPARISONS for name in (comparison.above, comparison.below)}
     assert set(ran) <= names
     absent = names - set(ran)
     assert all("224" in name or "captum" in name for name in absent)
     monkeypatch.setattr(removal, "find_spec", lambda name: None)
     contenders, notes = removal.removal_contenders(*words)
-    assert not any("captum" in contender.name for contender in contenders)
-    assert [note.split()[0] for note in notes] == ["captum"]
+    assert not any("captum" in contender.name or removal.PEER in contender.name for contender in contenders)
+    assert [note.split()[0] for note in notes] == ["captum", removal.PEER]
 
 
 TINY_RUN = ("n_images=16", "rounds=1", "workers=0", "trainer.batch_size=8", "device=cpu")

@@ -1,13 +1,9 @@
-"""What removing pixels costs: beside the plain forward pass on as many images, captum's methods, scipy's solver."""
+"""What removing pixels costs: beside the plain forward pass on as many images, captum's methods, ROAD's imputer."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 import torch
-from scipy import sparse
-from scipy.sparse.linalg import spsolve
 from torch import Tensor, nn
 
 from fa_repro.attribution import Context
@@ -26,8 +22,9 @@ PLAIN = "plain forward pass"
 IMPUTATIONS = ("mean", "blur", "noisy_linear")
 ORDERS = ("morf", "lerf")
 FRACTIONS = tuple(i / 20 for i in range(21))  # those of configs/benchmark_removal.yaml
-SIDES = {32: (256, 16), 224: (6, 1)}  # pixels: images that ours solves for in a run, and scipy
-REMOVED = (0.5, 0.9)  # share of the pixels that are solved for
+PEER = "pytorch-grad-cam"
+SIDES = {32: (256, 16), 224: (6, 1)}  # pixels: images that ours fills in a run, and the peer
+REMOVED = (0.5, 0.9)  # share of the pixels that are filled in
 
 
 def _fill(who: str, side: int, share: float) -> str:
@@ -44,9 +41,9 @@ COMPARISONS = (
     Comparison("occlusion, of captum's on the same patches", "occlusion", "captum Occlusion", ">=", 1.5),
     *(
         Comparison(
-            f"noisy linear, of scipy's sparse solve, {side}x{side}, {100 * share:.0f} % removed",
+            f"noisy linear, of {PEER}'s, {side}x{side}, {100 * share:.0f} % removed",
             _fill("us", side, share),
-            _fill("scipy", side, share),
+            _fill(PEER, side, share),
             ">=",
             limit,
         )
@@ -130,71 +127,37 @@ def removal_contenders(
         ]
     else:
         notes.append("captum is not installed, so it was not measured (pip install 'fa-repro[captum]').")
+    peer = find_spec("pytorch_grad_cam") is not None
+    if not peer:
+        notes.append(f"{PEER} is not installed, so its imputer was not measured (pip install 'fa-repro[peers]').")
     for side, (ours, theirs) in SIDES.items():
         for share in REMOVED:
-            contenders += _solvers(images, side, share, ours, theirs, context.seed)
+            contenders += _imputers(images, side, share, ours, theirs if peer else 0, context.seed)
     return contenders, notes
 
 
-def _solvers(images: Tensor, side: int, share: float, ours: int, theirs: int, seed: int) -> list[Contender]:
-    """Return who solves for a random ``share`` of the pixels of images resized to ``side``: us, and scipy on some."""
+def _imputers(images: Tensor, side: int, share: float, ours: int, theirs: int, seed: int) -> list[Contender]:
+    """Return who fills in a random ``share`` of the pixels of images resized to ``side``: us, and the peer some."""
     repeated = images[torch.arange(ours, device=images.device) % len(images)]
     resized = resize(repeated, side).float() / 255
     places = torch.rand(ours, side**2, generator=torch.Generator().manual_seed(seed)).argsort(1).argsort(1)
     mask = (places < round(share * side**2)).view(ours, side, side).to(images.device)
 
-    def solve() -> int:
+    def fill() -> int:
         fill_linearly(resized, mask)
         return ours
 
-    their_images, their_mask = resized[:theirs].cpu().double().numpy(), mask[:theirs].cpu().numpy()
+    found = [Contender(_fill("us", side, share), fill)]
+    if theirs:
+        from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 
-    def solve_sparse() -> int:
-        for image, gone in zip(their_images, their_mask, strict=True):
-            fill_sparsely(image, gone)
-        return theirs
+        imputer = NoisyLinearImputer(noise=0)
+        pairs = list(zip(resized[:theirs].cpu(), (~mask[:theirs]).float().cpu(), strict=True))
 
-    return [Contender(_fill("us", side, share), solve), Contender(_fill("scipy", side, share), solve_sparse)]
+        def fill_one_by_one() -> int:
+            for image, kept in pairs:
+                imputer(image, kept)
+            return theirs
 
-
-NEIGHBOURS: Sequence[tuple[int, int, float]] = [
-    (dy, dx, 1 / 12 if dy and dx else 1 / 6) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx
-]
-
-
-def fill_sparsely(image: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    """Solve the system of `fa_repro.removal.noisy_linear` for one image by scipy's direct solver for sparse systems.
-
-    Args:
-        image: (C,H,W).
-        gone: (H,W) bool, True where a pixel is removed; not everywhere.
-
-    Returns:
-        (C,H,W) float64.
-
-    """
-    height, width = gone.shape
-    n = int(gone.sum())
-    filled = image.astype(np.float64)
-    if n == 0:
-        return filled
-    number = np.full((height + 2, width + 2), -1)  # of the unknown; framed, so that shifts stay inside
-    number[1:-1, 1:-1][gone] = np.arange(n)
-    inside = np.pad(np.ones_like(gone), 1)
-    values = np.pad(filled * ~gone, ((0, 0), (1, 1), (1, 1)))
-    y, x = (place + 1 for place in gone.nonzero())
-    diagonal, known = np.zeros(n), np.zeros((n, len(image)))
-    rows, columns, entries = [], [], []
-    for dy, dx, weight in NEIGHBOURS:
-        v, u = y + dy, x + dx
-        diagonal += weight * inside[v, u]
-        known += weight * values[:, v, u].T
-        other = number[v, u]
-        coupled = (other >= 0).nonzero()[0]
-        rows.append(coupled)
-        columns.append(other[coupled])
-        entries.append(np.full(len(coupled), -weight))
-    places = (np.concatenate([*rows, np.arange(n)]), np.concatenate([*columns, np.arange(n)]))
-    matrix = sparse.csc_matrix((np.concatenate([*entries, diagonal]), places), shape=(n, n))
-    filled[:, gone] = spsolve(matrix, known).reshape(n, -1).T
-    return filled
+        found.append(Contender(_fill(PEER, side, share), fill_one_by_one))
+    return found
