@@ -59,9 +59,9 @@ case $profile in
     images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
     cifar10
-    models=(fa_cnn fa_cnn_fine fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
+    models=(fa_cnn fa_cnn_fine fa_cnn_local fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
     chosen=(fa_cnn_fine resnet_whitened) seeds=(1 2)
-    removed=(fa_cnn fa_cnn_fine fa_cnn_local resnet_small resnet_whitened) localized=(fa_cnn fa_cnn_fine resnet_whitened)
+    removed=("${models[@]}") localized=(fa_cnn fa_cnn_fine fa_cnn_local resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid,grid_peak]) randomised=() ;;
   tiny_imagenet)
     folder Tiny-ImageNet

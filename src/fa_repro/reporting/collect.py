@@ -29,9 +29,9 @@ MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "fa_cnn_large", *ABLATIONS, *
 # The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.
 PROFILES = {
     "shapes": ("fa_cnn", *ALONE, "resnet_whitened"),
-    "cifar10": ("fa_cnn", "fa_cnn_fine", *ALONE, "resnet_whitened", "resnet_small"),
-    "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened", "resnet_small"),
-    "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "resnet_whitened"),
+    "cifar10": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ALONE, "resnet_whitened", "resnet_small"),
+    "cifar10-removal": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ALONE, "resnet_whitened", "resnet_small"),
+    "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened"),
     "tiny_imagenet": ("fa_cnn_fine", "resnet_whitened"),
     "fashion_mnist": ("fa_cnn", "resnet_small"),
 }
@@ -53,6 +53,7 @@ ON_A_GPU = {
     "imagenette_gpu": ("fa_cnn", "resnet_whitened", "resnet18"),
 }
 GPU_SEEDS = 3  # of each network
+MAPS_OF = ("shapes", "cifar10")  # the groups where it is asked where maps lie and what they come from, and the control
 CONTROL = "-probability"  # behind a network's name: the identity was asked of the probability, and must fail
 
 
@@ -221,7 +222,7 @@ class Group:
             wanted += [f"{command}/{name}-seed{seed}" for name in CHOSEN for seed in MORE_SEEDS]
         for variant in VARIANTS.get(self.name, ()):
             wanted += [f"benchmark-removal/{name}-{variant}" for name in CHOSEN]
-        if set(ALONE) <= set(networks):  # a group of the ablations holds the other checks, too
+        if self.name in MAPS_OF:
             own = next(name for name in FA_CNNS if name in networks)
             wanted.append(f"verify-gradcam/{own}{CONTROL}")
             wanted += [f"{c}/{n}" for n in (own, RESNETS[0]) for c in ("benchmark-localization", "benchmark-sanity")]
