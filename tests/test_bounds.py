@@ -62,6 +62,7 @@ EDGES = [
     ("trainer.label_smoothing", 0.99, 1.0),
     ("trainer.precision", "bf16", "fp16"),
     ("trainer.memory_format", "contiguous", "nhwc"),
+    ("trainer.compile", "never", "true"),
     ("trainer.val_fraction", 0.0, -0.1),
     ("trainer.val_fraction", 0.9, 1.0),
     ("trainer.locality", 0.0, -0.1),

@@ -28,7 +28,7 @@ def test_a_state_is_kept_as_often_as_its_cost_allows(monkeypatch, cost, kept):
     clock = {"now": 100.0, "epoch": 0}
     monkeypatch.setattr(resume.time, "monotonic", lambda: clock["now"])
     rundir = Written(clock, cost)
-    trainer = SimpleNamespace(device=torch.device("cpu"), precision=torch.float32, world=World())
+    trainer = SimpleNamespace(device=torch.device("cpu"), precision=torch.float32, world=World(), compiled=False)
     state = resume.Resume(rundir, trainer)
     for epoch in range(1, 9):  # of a second each
         clock["now"] += 1.0

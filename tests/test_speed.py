@@ -31,6 +31,7 @@ from fa_repro.speed import (
     training,
 )
 from fa_repro.speed.summary import summary_markdown
+from fa_repro.training import trainer
 from tiny import FA_CNN
 
 CPU = torch.device("cpu")
@@ -108,7 +109,8 @@ def test_training_contenders_learn_from_every_image_and_leave_the_model_alone():
     names = [contender.name for contender in contenders]
     assert names[:3] == ["fa-repro train", "bare step", "usual loop"]
     assert {"bare step, fp32 contiguous", "bare step, fp32 channels_last"} <= set(names)
-    assert bool(notes) == ("bare step, bf16 contiguous" not in names)
+    assert notes[0] == "The trainer's steps are not compiled." and "bare step, not compiled" not in names
+    assert bool(notes[1:]) == ("bare step, bf16 contiguous" not in names)
     steps = []
     hook = register_optimizer_step_post_hook(lambda optimizer, *_: steps.append(id(optimizer)))
     try:
@@ -119,6 +121,22 @@ def test_training_contenders_learn_from_every_image_and_leave_the_model_alone():
     finally:
         hook.remove()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_compiled_steps_run_beside_the_same_not_compiled(monkeypatch):
+    made, asked = [], []
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: made.append(network) or network)
+    monkeypatch.setattr(training, "choose_compile", lambda *args: asked.append(args[3]) or True)
+    monkeypatch.setattr(trainer, "choose_compile", lambda word, *_: word == "always")
+    contenders, notes = training.training_contenders(
+        build_model(FA, TASK), image_set(20), RECIPE | {"compile": "auto"}, torch.zeros(3), workers=0, whole=500
+    )
+    assert notes[0] == "The trainer's steps are compiled, the last rows' not."
+    assert [contender.name for contender in contenders[:4]] == [
+        "fa-repro train", "bare step", "usual loop", "bare step, not compiled",
+    ]  # fmt: skip
+    assert len(made) == 2 and asked == [500]  # the first two contenders'; chosen as for the whole training
+    assert contenders[3].run() == 16
 
 
 def test_the_usual_loop_shows_every_image_once_as_the_trainer_has_them(monkeypatch):

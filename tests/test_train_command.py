@@ -234,8 +234,8 @@ def test_a_run_that_began_otherwise_does_not_go_on(cli, tiny, workplace, monkeyp
         assert cli("train", *words).code == 130
     resume = workplace / "results/train/stopped/.resume.pt"
     state = torch.load(resume, weights_only=True)
-    assert state["made"] == {"device": "cpu", "precision": "fp32", "processes": 1}
-    for key, value in (("device", "cuda"), ("precision", "bf16"), ("processes", 2)):
+    assert state["made"] == {"device": "cpu", "precision": "fp32", "processes": 1, "steps": "eager"}
+    for key, value in (("device", "cuda"), ("precision", "bf16"), ("processes", 2), ("steps", "compiled")):
         torch.save(state | {"made": state["made"] | {key: value}}, resume)
         refusal = one_line(cli("train", *words))
         assert f"{key} {value} there, {state['made'][key]} here" in refusal and "overwrite=true" in refusal

@@ -30,6 +30,7 @@ RECIPE = {
     "label_smoothing": 0.0,
     "precision": "fp32",
     "memory_format": "contiguous",
+    "compile": "never",
     "val_fraction": 0.0,
     "locality": 0.0,
     "augment": {"crop": 0, "flip": False, "cutout": 0, "removal": 0.0},

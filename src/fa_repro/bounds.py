@@ -87,6 +87,7 @@ _BOUNDS: dict[str, tuple[Any, str]] = {
     "trainer.label_smoothing": _BELOW_ONE,
     "trainer.precision": _one_of("auto", "fp32", "bf16"),
     "trainer.memory_format": _one_of("auto", "contiguous", "channels_last"),
+    "trainer.compile": _one_of("auto", "always", "never"),
     "trainer.val_fraction": _BELOW_ONE,
     "trainer.locality": _at_least(0),
     "trainer.augment.crop": _at_least(0),

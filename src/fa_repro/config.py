@@ -116,6 +116,7 @@ class TrainerConfig:
     label_smoothing: float = MISSING
     precision: str = MISSING
     memory_format: str = MISSING
+    compile: str = MISSING
     val_fraction: float = MISSING
     locality: float = MISSING
     augment: AugmentConfig = field(default_factory=AugmentConfig)

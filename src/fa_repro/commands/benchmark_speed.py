@@ -35,8 +35,12 @@ def run(cfg: DictConfig) -> int:
     rundir = RunDir(cfg, "benchmark-speed", cfg.name or f"{cfg.what}-{subject.run_name}", subject.inputs)
     if rundir.finished:
         return rundir.report_finished()
-    images = subject.load().sample(cfg.n_removed if cfg.what == "removal" else cfg.n_images, cfg.seed).to(device)
-    contenders, comparisons, notes = (_trainers if trains else _explainers)(subject, images, cfg, device)
+    loaded = subject.load()
+    images = loaded.sample(cfg.n_removed if cfg.what == "removal" else cfg.n_images, cfg.seed).to(device)
+    if trains:
+        contenders, comparisons, notes = _trainers(subject, images, cfg, device, len(loaded))
+    else:
+        contenders, comparisons, notes = _explainers(subject, images, cfg, device)
     rundir.start()
     runs = len(contenders) * (cfg.rounds + 1)
     with tqdm(total=runs, desc=f"{cfg.what}", unit="run", delay=2, disable=None, leave=False) as bar:
@@ -66,11 +70,11 @@ def run(cfg: DictConfig) -> int:
 Contest = tuple[Sequence[Contender], Sequence[Comparison], list[str]]  # who runs, what is compared, who is absent
 
 
-def _trainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Contest:
+def _trainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device, whole: int) -> Contest:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     model, colour = subject.trainings[0].build().to(device), torch.tensor(subject.task.mean, device=device)
-    contenders, notes = training.training_contenders(model, images, config["trainer"], colour, cfg.workers)
+    contenders, notes = training.training_contenders(model, images, config["trainer"], colour, cfg.workers, whole)
     return contenders, training.COMPARISONS, notes
 
 

@@ -85,6 +85,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
         "epochs": recipe["epochs"],
         "processes": world.size,
         "precision": PRECISIONS[trainer.precision],
+        "compiled": trainer.compiled,
         "images_per_second": float(history.images_per_second.median()),
         "seconds": round(seconds, 1),
     }

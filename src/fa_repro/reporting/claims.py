@@ -134,9 +134,11 @@ def morphing(group: Group) -> Verdict:
 def _recipe(run: Run) -> tuple[Any, ...]:
     """Return what two trainings must share to be compared: recipe and images.
 
-    The precision is the one it was trained in: ``auto`` is bf16 on one machine and fp32 on another.
+    The precision is the one it was trained in: ``auto`` is bf16 on one machine and fp32 on another. Whether the
+    steps were compiled is no part of it: they are the same up to rounding.
     """
-    data, trainer = run.config.get("data", {}), run.config.get("trainer", {})
+    data, trainer = run.config.get("data", {}), dict(run.config.get("trainer", {}))
+    trainer.pop("compile", None)
     return trainer | {"precision": run.json("metrics.json")["precision"]}, [
         data.get(key) for key in ("name", "n_train", "image_size", "seed")
     ]

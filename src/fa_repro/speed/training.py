@@ -17,13 +17,16 @@ from fa_repro.device import bf16_is_native
 from fa_repro.speed.timing import Comparison, Contender
 from fa_repro.torchvision_library import torchvision_part
 from fa_repro.training import Trainer
+from fa_repro.training.compiled import choose_compile
+from fa_repro.training.distributed import ALONE
 from fa_repro.training.trainer import build_optimizer
 
-TRAIN, STEP, USUAL = "fa-repro train", "bare step", "usual loop"
+TRAIN, STEP, EAGER, USUAL = "fa-repro train", "bare step", "bare step, not compiled", "usual loop"
 # The limits: what is not the step itself may take a twentieth, and who has the usual loop should gain by this one.
 COMPARISONS = (
     Comparison("end to end, of the bare step on one resident batch", TRAIN, STEP, ">=", 0.95),
     Comparison("end to end, of the usual loop", TRAIN, USUAL, ">=", 2.0),
+    Comparison("compiled step, of the same not compiled", STEP, EAGER),
 )
 
 
@@ -98,7 +101,7 @@ def _bare_steps(name: str, trainer: Trainer, steps: int) -> Contender:
 
 
 def training_contenders(
-    model: nn.Module, train: ImageSet, recipe: Mapping[str, Any], colour: Tensor, workers: int
+    model: nn.Module, train: ImageSet, recipe: Mapping[str, Any], colour: Tensor, workers: int, whole: int | None = None
 ) -> tuple[list[Contender], list[str]]:
     """Return who trains, each a copy of ``model`` of its own, and notes on who doesn't.
 
@@ -108,15 +111,20 @@ def training_contenders(
         recipe: a resolved ``configs/trainer/*.yaml``.
         colour: (C,) in [0,1], what removal sets pixels to.
         workers: processes of the usual loop's DataLoader.
+        whole: images of the training that these stand for, by which ``compile: auto`` chooses; None: these are all.
 
     Raises:
-        InputError: fewer images than one batch.
+        InputError: fewer images than one batch, or ``compile: always`` where torch can't.
 
     """
 
     def trainer(**changed: str) -> Trainer:
         return Trainer(deepcopy(model), train, None, {**recipe, **changed}, colour, seed=0)
 
+    device = train.images.device
+    passes = recipe["epochs"] * (whole or len(train))
+    compiled = choose_compile(recipe["compile"], deepcopy(model), train.images.shape, passes, device, ALONE)
+    recipe = {**recipe, "compile": "always" if compiled else "never"}
     own = trainer()
     epochs = count(1)
 
@@ -129,7 +137,9 @@ def training_contenders(
         _bare_steps(STEP, trainer(), own.steps),
         _usual_loop(deepcopy(model), train, recipe, workers),
     ]
-    notes = []
+    notes = ["The trainer's steps are " + ("compiled, the last rows' not." if compiled else "not compiled.")]
+    if compiled:
+        contenders.append(_bare_steps(EAGER, trainer(compile="never"), own.steps))
     precisions = ["fp32"]
     if bf16_is_native(own.device):
         precisions.append("bf16")
@@ -137,6 +147,6 @@ def training_contenders(
         notes.append("bf16 was not measured: this processor has no instructions for it and emulates it.")
     for precision in precisions:
         for layout in ("contiguous", "channels_last"):
-            one = trainer(precision=precision, memory_format=layout)
+            one = trainer(precision=precision, memory_format=layout, compile="never")
             contenders.append(_bare_steps(f"bare step, {precision} {layout}", one, max(1, own.steps // 2)))
     return contenders, notes

@@ -26,14 +26,15 @@ class Resume:
             "device": trainer.device.type,
             "precision": PRECISIONS[trainer.precision],
             "processes": trainer.world.size,
+            "steps": "compiled" if trainer.compiled else "eager",
         }
 
     def take_over(self) -> bool:
         """Restore what an earlier start of the run has kept; return whether there was anything.
 
         Raises:
-            InputError: the file is damaged, or was made on another kind of device, in another precision or by another
-                number of processes.
+            InputError: the file is damaged, or was made on another kind of device, in another precision, by another
+                number of processes, or compiled and not so here.
 
         """
         path = self._rundir.path / FILE

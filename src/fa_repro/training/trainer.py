@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from fa_repro.data import ImageSet
 from fa_repro.data.augment import Removed, augment, mirrored
 from fa_repro.device import autocast, choose_memory_format, choose_precision, true_fp32
 from fa_repro.errors import InputError
+from fa_repro.training.compiled import choose_compile, compiler_errors
 from fa_repro.training.distributed import ALONE, World
 from fa_repro.training.evaluate import evaluate
 from fa_repro.training.locality import Estimating, divergence
@@ -92,8 +93,12 @@ class Trainer:
         self.locality = recipe["locality"]
         if self.locality and not recipe["augment"]["removal"]:
             raise InputError("trainer.locality: nothing is removed for it to see. Give trainer.augment.removal, too.")
+        passes = recipe["epochs"] * self.steps * self.batch_size
+        self.compiled = choose_compile(recipe["compile"], model, train.images.shape, passes, self.device, world)
         # What is trained through; the weights are the model's own.
         self.network = world.wrap(Estimating(self.model) if self.locality else self.model)
+        if self.compiled:
+            self.network = cast(nn.Module, torch.compile(self.network, dynamic=False))
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)
         factor = schedule(recipe["schedule"], recipe["epochs"] * self.steps, recipe["warmup"])
@@ -120,7 +125,7 @@ class Trainer:
         """Train the epochs that are left; ``after_epoch`` is called after each and may save `state`.
 
         Raises:
-            InputError: the loss is not finite any more.
+            InputError: the loss is not finite any more, or torch's compiler fails.
 
         """
         for epoch in range(len(self.history) + 1, self.recipe["epochs"] + 1):
@@ -145,7 +150,7 @@ class Trainer:
             removed: what they lost; the recipe's ``locality`` needs it.
 
         """
-        with true_fp32(self.precision):  # the backward pass, too
+        with true_fp32(self.precision), compiler_errors():  # the backward pass, too
             return self._learn(images.contiguous(memory_format=self.memory_format), labels, removed)
 
     def _learn(self, images: Tensor, labels: Tensor, removed: Removed | None) -> Tensor:
