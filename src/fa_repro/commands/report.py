@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from fa_repro.errors import InputError
 from fa_repro.files import replacing
 from fa_repro.plotting import png
+from fa_repro.reporting.again import again_table, is_again
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.front import draw as draw_front
 from fa_repro.reporting.front import front
@@ -37,8 +38,10 @@ def _write(cfg: DictConfig, results: Path) -> None:
     found = groups(results)
     searches = searched(results, found)
     found = [group for group in found if not is_search(group)]
+    twice = again_table(found)
+    found = [group for group in found if not is_again(group)]
     points = front(found)
-    pages = {results / "REPORT.md": report(found, results, searches, points)}
+    pages = {results / "REPORT.md": report(found, results, searches, points, twice)}
     pictures = {}
     if len(points):
         pages[results / "front.csv"] = points.to_csv(index=False, float_format="%.6g")
@@ -49,7 +52,7 @@ def _write(cfg: DictConfig, results: Path) -> None:
     if cfg.readme is not None:
         readme = Path(cfg.readme)
         picture = Path(os.path.relpath(results / "front.png", readme.parent)).as_posix() if len(points) else None
-        pages[readme] = _filled(readme, readme_parts(found, picture))
+        pages[readme] = _filled(readme, readme_parts(found, picture, twice))
     for path, fig in pictures.items():
         with replacing(path) as temporary, temporary.open("wb") as file:
             png(fig)(file)

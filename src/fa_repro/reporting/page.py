@@ -34,6 +34,10 @@ GAPS = (
     "Differences between networks that were trained with several seeds each, with Welch's 95 % interval and its p for "
     "no difference; positive where FA-CNN is ahead:"
 )
+AGAIN = (
+    "Trainings that were run a second time by the words of their row, on what machine there was. The row is the mean ± "
+    "standard deviation of its trainings (their number), and says how far off the second result may be:"
+)
 WRITTEN = (
     "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's runs "
     "again; every run's `provenance.json` holds its own command."
@@ -182,8 +186,9 @@ def report(
     results: Path,
     searches: Mapping[str, pd.DataFrame] | None = None,
     front: pd.DataFrame | None = None,
+    twice: str = "",
 ) -> str:
-    """Return REPORT.md for the groups, the searches and the front of ``results``."""
+    """Return REPORT.md for the groups, the searches, the front and the trainings that ran ``twice`` of ``results``."""
     verdicts = {group.name: judge(group) for group in found}
     parts = ["# Report", WRITTEN, "## The claims of arXiv:2603.25798"]
     if not found:
@@ -198,6 +203,8 @@ def report(
         missing = list(group.missing())
         if missing:
             parts.append("**Missing runs**: " + ", ".join(f"`{name}`" for name in missing) + ".")
+    if twice:
+        parts += ["## Run again", AGAIN, twice]
     if words := _not_run_on_a_gpu(found):
         parts += ["## On a GPU", words]
     if front is not None and len(front):
@@ -229,12 +236,13 @@ def _verdict_table(judged: Mapping[str, Mapping[str, Verdict]]) -> str:
     return markdown_table(["", "claim", *judged], rows)
 
 
-def readme_parts(found: list[Group], picture: str | None = None) -> dict[str, str]:
+def readme_parts(found: list[Group], picture: str | None = None, twice: str = "") -> dict[str, str]:
     """Return the `PARTS` of a README: answers; verdicts, accuracy and removal; on real data, or on the embedded set.
 
     Args:
         found: the groups.
         picture: where the figure of the front lies, as seen from the README; None: there is none.
+        twice: the table of the trainings that were run again; empty: there is none.
 
     """
     real = [group for group in found if group.name != "shapes"] or found
@@ -246,6 +254,7 @@ def readme_parts(found: list[Group], picture: str | None = None) -> dict[str, st
         HOW,
         accuracy_table(real),
         *_gaps(real),
+        *([AGAIN, twice] if twice else []),
     ]
     if real[0].name != "shapes" and (words := _not_run_on_a_gpu(found)):
         parts.append(words)

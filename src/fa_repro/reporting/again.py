@@ -1,0 +1,85 @@
+"""Trainings that were run a second time by the words of their row: does a row's result come out again?
+
+Runs of ``results=RESULTS/again/GROUP`` are held against those of the same name in ``RESULTS/GROUP``.
+"""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from fa_repro.reporting.collect import Group, Run
+from fa_repro.tables import markdown_table
+
+FOLDER = "again"
+# A result has come out again if it lies no further from the mean of the row's trainings than so many standard
+# deviations of them.
+DEVIATIONS = 2.0
+
+
+class Pair(NamedTuple):
+    """One training twice.
+
+    Attributes:
+        group: of the row.
+        first: the row's run.
+        second: the run by the same words.
+        row: top-1 of all the row's trainings, in percent.
+
+    """
+
+    group: str
+    first: Run
+    second: Run
+    row: Sequence[float]
+
+    @property
+    def came_out(self) -> bool | None:
+        """Whether the second result lies within `DEVIATIONS` of the row's; None where one training tells no spread."""
+        if len(self.row) < 2:
+            return None
+        return abs(top1(self.second) - statistics.mean(self.row)) <= DEVIATIONS * statistics.stdev(self.row)
+
+
+def top1(run: Run) -> float:
+    """Return a training's top-1 on the test images, in percent."""
+    return 100 * float(run.json("metrics.json")["top1"])
+
+
+def is_again(group: Group) -> bool:
+    """Whether a group's runs are second ones."""
+    return group.name.split("/")[0] == FOLDER
+
+
+def pairs(found: Sequence[Group]) -> Iterator[Pair]:
+    """Yield every second training beside the first; one without a first says nothing."""
+    groups = {group.name: group for group in found}
+    for again in filter(is_again, found):
+        group = groups.get(again.name.partition("/")[2])
+        for network, runs in again.networks.items():
+            for second in runs:
+                if group is not None and (first := group.get("train", second.name)) is not None:
+                    yield Pair(group.name, first, second, [top1(run) for run in group.networks[network]])
+
+
+def again_table(found: Sequence[Group]) -> str:
+    """Return the table of all `pairs`; empty if there is none."""
+    rows = []
+    for pair in pairs(found):
+        mean, spread = statistics.mean(pair.row), statistics.stdev(pair.row) if len(pair.row) > 1 else None
+        rows.append(
+            [
+                pair.group,
+                f"`{pair.first.name}`",
+                *(f"{top1(run):.2f} ({_where(run)})" for run in (pair.first, pair.second)),
+                f"{mean:.2f}" + ("" if spread is None else f" ± {spread:.2f} ({len(pair.row)})"),
+                {None: "–", True: "yes", False: "**no**"}[pair.came_out],
+            ]
+        )
+    header = ["trained as", "run", "top-1 [%]", "again", "the row", f"within {DEVIATIONS:g} deviations"]
+    return markdown_table(header, rows) if rows else ""
+
+
+def _where(run: Run) -> str:
+    """Return a run's processor and arithmetic, in words."""
+    told = run.json("metrics.json")
+    return ", ".join([run.provenance["device"], told["precision"], *(["compiled"] if told.get("compiled") else [])])

@@ -1,0 +1,44 @@
+"""Trainings that ran twice: held against the spread of their row."""
+
+import pytest
+
+from fa_repro.reporting.again import again_table, is_again, pairs
+from fa_repro.reporting.collect import groups
+from made_runs import make_run, metrics
+
+
+def row(root, **top1):
+    for name, value in top1.items():
+        make_run(root, "train", name.replace("_seed", "-seed"), metrics=metrics(value))
+
+
+@pytest.mark.parametrize(("second", "answer"), [(0.922, True), (0.918, True), (0.9221, False), (0.9179, False)])
+def test_a_result_comes_out_again_within_two_standard_deviations_of_its_row(tmp_path, second, answer):
+    # 91.9, 92.0 and 92.1 %: mean 92.0, standard deviation 0.1.
+    row(tmp_path / "cifar10", fa_cnn=0.919, fa_cnn_seed1=0.920, fa_cnn_seed2=0.921)
+    row(tmp_path / "again" / "cifar10", fa_cnn=second + (1e-9 if second < 0.92 else -1e-9))
+    (pair,) = pairs(groups(tmp_path))
+    assert (pair.group, pair.first.name, pair.second.name) == ("cifar10", "fa_cnn", "fa_cnn")
+    assert pair.came_out is answer
+
+
+def test_a_row_of_one_training_tells_no_spread(tmp_path):
+    row(tmp_path / "cifar10", fa_cnn=0.919)
+    row(tmp_path / "again" / "cifar10", fa_cnn=0.5, resnet_small=0.6)  # the second has no first
+    (pair,) = pairs(groups(tmp_path))
+    assert pair.came_out is None
+    table = again_table(groups(tmp_path))
+    assert "| cifar10 | `fa_cnn` | 91.90 (cpu, fp32) | 50.00 (cpu, fp32) | 91.90 | – |" in table
+    assert "resnet_small" not in table
+
+
+def test_the_report_shows_second_runs_in_a_table_of_their_own(cli, tmp_path):
+    row(tmp_path / "cifar10", fa_cnn=0.919, fa_cnn_seed1=0.921)
+    assert cli("report", f"results={tmp_path}").code == 0
+    assert "Run again" not in (tmp_path / "REPORT.md").read_text()
+    row(tmp_path / "again" / "cifar10", fa_cnn_seed1=0.5)
+    assert [is_again(group) for group in groups(tmp_path)] == [True, False]
+    assert cli("report", f"results={tmp_path}").code == 0
+    page = (tmp_path / "REPORT.md").read_text()
+    assert "| cifar10 | `fa_cnn-seed1` | 92.10 (cpu, fp32) | 50.00 (cpu, fp32) | 92.00 ± 0.14 (2) | **no** |" in page
+    assert "## again/cifar10" not in page and page.count("| `fa_cnn` |") == 1
