@@ -23,7 +23,7 @@ def rows() -> dict[tuple[str, str], list[float]]:
     Of what was made again here, as by the README's commands, the headers don't speak.
     """
     try:
-        files = _git("ls-files", "results/*/train/*/metrics.json").split()
+        files = _git("ls-files", ":(glob)results/*/train/*/metrics.json").split()
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("what is committed is not known outside a checkout", allow_module_level=True)
     found = defaultdict(list)
