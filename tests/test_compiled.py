@@ -30,13 +30,11 @@ def trainer(**recipe) -> Trainer:
 def test_compiled_steps_are_the_others_up_to_rounding_and_are_gone_on_with_bit_for_bit(locality, tmp_path):
     if reason := obstacle(CPU):
         pytest.skip(f"torch can't compile here: {reason}")
-    torch.compiler.reset()
     whole, path = trainer(compile="always", locality=locality), tmp_path / "state.pt"
     assert whole.compiled
     whole.fit(lambda: torch.save(whole.state(), path) if len(whole.history) == 1 else None)
     weights = whole.model.state_dict()
 
-    torch.compiler.reset()  # as in another process
     rest = trainer(compile="always", locality=locality)
     rest.restore(torch.load(path, weights_only=True))
     assert not equal(rest.model.state_dict(), weights)

@@ -98,6 +98,8 @@ class Trainer:
         # What is trained through; the weights are the model's own.
         self.network = world.wrap(Estimating(self.model) if self.locality else self.model)
         if self.compiled:
+            # A sweep's trainings are many networks in one process, and at the ninth the compiler would give up.
+            torch.compiler.reset()
             self.network = cast(nn.Module, torch.compile(self.network, dynamic=False))
         self.train, self.val, self.colour, self.seed = train, val, colour.to(self.device), seed
         self.optimizer = build_optimizer(self.model, recipe)
