@@ -49,5 +49,5 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 clean: ## remove what builds and tests leave; results and .venv stay
-	rm -rf build src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(PEERS)/*' -prune -exec rm -rf {} +

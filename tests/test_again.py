@@ -1,5 +1,7 @@
 """Trainings that ran twice: held against the spread of their row."""
 
+import json
+
 import pytest
 
 from fa_repro.reporting.again import again_table, is_again, pairs
@@ -30,6 +32,22 @@ def test_a_row_of_one_training_tells_no_spread(tmp_path):
     table = again_table(groups(tmp_path))
     assert "| cifar10 | `fa_cnn` | 91.90 (cpu, fp32) | 50.00 (cpu, fp32) | 91.90 | – |" in table
     assert "resnet_small" not in table
+
+
+def test_runs_under_their_default_names_and_of_other_words_are_told_apart(tmp_path):
+    for place in (tmp_path / "cifar10", tmp_path / "again" / "cifar10"):
+        row(place, **{"cifar10-fa_cnn_seed0": 0.9, "cifar10-fa_cnn_seed1": 0.9})
+    other = tmp_path / "again" / "cifar10" / "train" / "cifar10-fa_cnn-seed1"
+    assert [pair.second.name[-5:] for pair in pairs(groups(tmp_path))] == ["seed0", "seed1"]
+    for trainer, count in (({"compile": "always", "augment": {"cutout": 0}}, 2), ({"epochs": 1}, 1)):
+        (other / "config.yaml").write_text(json.dumps({"trainer": trainer}))
+        assert len(list(pairs(groups(tmp_path)))) == count
+
+
+def test_a_run_named_as_another_would_be_called_keeps_its_own_name(tmp_path):
+    row(tmp_path / "cifar10", **{"cifar10-fa_cnn_seed0": 0.8, "cifar10-fa_cnn_seed1": 0.7, "fa_cnn": 0.9})
+    (group,) = groups(tmp_path)
+    assert set(group.runs["train"]) == {"cifar10-fa_cnn-seed0", "fa_cnn-seed1", "fa_cnn"}
 
 
 def test_the_report_shows_second_runs_in_a_table_of_their_own(cli, tmp_path):

@@ -30,6 +30,12 @@ def test_identity_counts_fa_cnns_with_their_head_and_says_the_largest_errors(who
     assert "In 1 of 2 trained FA-CNNs" in true and "5.0e-01 in float64" in true
     verify(whole / "shapes", "fa_cnn-probability", holds=False)  # the control, which must fail
     assert answers(groups(whole))[0] == true
+    for name in ("fa_cnn_linear_head-seed1", "resnet_small-seed1"):  # no FA-CNNs with their head, whatever the seed
+        verify(whole / "shapes", name, holds=False)
+    assert answers(groups(whole))[0] == true
+    verify(whole / "shapes", "fa_cnn_plain-seed1")
+    assert " 3 of 3 ablations that" in answers(groups(whole))[0]
+    shutil.rmtree(whole / "shapes/verify-gradcam/fa_cnn_plain-seed1")
     shutil.rmtree(whole / "shapes/verify-gradcam/fa_cnn_undamped")
     true, *_ = answers(groups(whole))
     assert " 1 of 1 ablations that" in true and "Skips align" not in true

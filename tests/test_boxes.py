@@ -52,6 +52,13 @@ def test_boxes_of_another_split_class_or_file_are_not_this_images(tmp_path):
     assert not masks(folder(tmp_path, lines)).any()
 
 
+@pytest.mark.parametrize("name", ["None", "NA", "NULL"])
+def test_a_class_may_be_called_by_a_word_for_nothing(tmp_path, name):
+    config = folder(tmp_path, [f"test,{name},0.png,1,1,2,2"])
+    (tmp_path / "test/a").rename(tmp_path / "test" / name)
+    assert torch.equal(masks(config)[0], box(4, 1, 1, 2, 2)) and not masks(config)[1].any()
+
+
 def test_a_box_beyond_the_image_ends_with_it(tmp_path):
     found = masks(folder(tmp_path, ["test,a,0.png,2,-3,9,9", "test,b,1.png,5,5,6,6"]))
     assert torch.equal(found[0], box(4, 2, 0, 3, 3)) and not found[1].any()

@@ -120,6 +120,19 @@ def test_unknown_model_is_refused():
     assert "vgg" in refusal(build_model, {"name": "vgg"}, task())
 
 
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (UNSHUFFLED | {"name": "resnet_small"}, "model.alpha is no key of such a model"),
+        (RESNET | {"name": "fa_cnn"}, "model.alpha is not given"),
+        (UNSHUFFLED | {"name": "resnet18"}, "model.alpha is no key of such a model"),
+        ({"name": "resnet_whitened", "widths": [4]}, "model.depth is not given"),
+    ],
+)
+def test_the_name_of_one_model_with_the_keys_of_another_is_refused(config, named):
+    assert named in refusal(build_model, config, task())
+
+
 @pytest.mark.parametrize("config", [UNSHUFFLED, RESNET])
 def test_a_single_class_is_refused(config):
     assert "class" in refusal(build_model, config, task(n_classes=1))

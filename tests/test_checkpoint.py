@@ -135,7 +135,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
         (lambda c: c["state"].popitem(), "does not fit this version"),
         (lambda c: c["state"].update(more=torch.zeros(1)), "does not fit this version"),
         (lambda c: c["model"].update(hidden=[5]), "does not fit this version"),
-        (lambda c: c["model"].pop("alpha"), "does not fit this version"),
+        (lambda c: c["model"].pop("alpha"), "model.alpha is not given"),
         (lambda c: c["task"].pop("mean"), "does not fit this version"),
         (lambda c: c["task"].update(n_classes=3), "does not fit this version"),
         (lambda c: c["model"].update(name="zzzz"), "no such model"),

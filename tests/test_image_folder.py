@@ -1,6 +1,7 @@
 """Images in folders: which are read, to which pixels, and what is refused by name."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -73,6 +74,19 @@ def test_the_inputs_of_a_run_are_which_files_there_are(tree, data_config):
     assert len(set(prints)) == 4
     assert inputs_of({"name": "shapes"}, "train") == {}
     assert "no such folder" in refusal(lambda: inputs_of(data_config(root=root / "gone"), "test"))
+
+
+def test_files_behind_a_linked_folder_and_of_any_name_are_among_the_inputs(tree, data_config, tmp_path):
+    write, root = tree
+    write("train/a/0.png", picture(0, 6, 6))
+    (tmp_path / "elsewhere").mkdir()
+    (root / "train/b").symlink_to(tmp_path / "elsewhere")
+    prints = []
+    for name in (b"1.png", b"caf\xe9.png"):  # the second is no UTF-8
+        shutil.copy(root / "train/a/0.png", tmp_path / "elsewhere" / os.fsdecode(name))
+        prints.append(inputs_of(data_config(root=root), "train")["train images"])
+    assert len(load_data(data_config(root=root), "train")) == 3
+    assert len(set(prints)) == 2
 
 
 def test_pixels_of_a_file_written_by_hand(tree, data_config):

@@ -109,6 +109,22 @@ def test_provenance_names_the_commit_and_whether_it_was_changed(provenance, monk
     assert asked[-1][-2:] == [":/src", ":/configs"]
 
 
+def test_a_copy_installed_into_another_projects_checkout_has_no_commit(provenance, monkeypatch, tmp_path):
+    assert provenance()["git"] is not None or not (Path(fa_repro.__file__).parents[2] / ".git").exists()
+    copy = tmp_path / ".venv" / "provenance.py"
+    copy.parent.mkdir()
+    copy.write_text("")
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
+    ):
+        subprocess.run(["git", "-C", tmp_path, *words], check=True)
+    monkeypatch.setattr(source, "__file__", str(copy))
+    assert provenance()["git"] is None
+    subprocess.run(["git", "-C", tmp_path, "add", str(copy)], check=True)
+    assert provenance()["git"] is not None
+
+
 @pytest.mark.parametrize("error", [FileNotFoundError("git"), subprocess.CalledProcessError(128, "git")])
 def test_provenance_outside_a_checkout_has_no_commit(provenance, monkeypatch, error):
     def run(*_, **__):

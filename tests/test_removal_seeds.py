@@ -236,6 +236,15 @@ def test_checkpoints_that_are_no_seeds_of_one_model_are_refused(untrained, tmp_p
         assert needle in text and str(first) in text and str(other) in text and "\n" not in text
     with pytest.raises(InputError, match=r"none\.pt: no such file"):
         open_subject(_config(first, tmp_path / "none.pt"), "benchmark-removal")
+    # A key that came later says what was done before it, and compiled steps are the same.
+    early = load_checkpoint(first).trainer
+    late = early | {"compile": "always", "augment": {"cutout": 0, **early.get("augment", {})}}
+    early = early | {"augment": {k: v for k, v in late["augment"].items() if k != "cutout"}}
+    pair = _config(untrained("early", 0, trainer=early), untrained("late", 1, trainer=late))
+    assert [t.seed for t in open_subject(pair, "benchmark-removal").trainings] == [0, 1]
+    cut = untrained("cut", 1, trainer=late | {"augment": late["augment"] | {"cutout": 4}})
+    with pytest.raises(InputError, match=r"trainer\.augment"):
+        open_subject(_config(untrained("early", 0, trainer=early), cut), "benchmark-removal")
     # Where the data lies may differ, and the order of the words does not matter.
     moved = untrained("moved", 1, data=data | {"cache": str(tmp_path)})
     one, other = (_config(first, moved), _config(moved, first))

@@ -135,7 +135,9 @@ def test_compiled_steps_run_beside_the_same_not_compiled(monkeypatch):
     assert [contender.name for contender in contenders[:4]] == [
         "fa-repro train", "bare step", "usual loop", "bare step, not compiled",
     ]  # fmt: skip
-    assert len(made) == 2 and asked == [500]  # the first two contenders'; chosen as for the whole training
+    assert len(made) == 2 and asked == [
+        496
+    ]  # the first two contenders'; chosen as for the whole training, in batches of 8
     assert contenders[3].run() == 16
 
 

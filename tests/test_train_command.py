@@ -20,6 +20,7 @@ from fa_repro.models.whitening import Whitening
 from fa_repro.training import Trainer, evaluate
 from networks import equal
 from refusals import one_line
+from samples import picture
 
 FILES = {
     ".identity.json",
@@ -333,6 +334,30 @@ def test_what_cannot_be_trained_is_refused_in_one_line_and_leaves_nothing(cli, t
     kept = [word for word in tiny if not (any("data=" in w for w in words) and word.startswith("data.n_"))]
     assert named in one_line(cli("train", *kept, *words))
     assert not (workplace / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("seen", "asked", "named"),
+    [
+        ((8, 8, 3), (16, 16, 3), "8x8 pixels in 3 channels, the test images 16x16 pixels in 3"),
+        ((8, 8), (8, 8, 3), "8x8 pixels in 1 channel, the test images 8x8 pixels in 3 channels"),
+        ((8, 8, 3), (8, 8), "8x8 pixels in 3 channels, the test images 8x8 pixels in 1 channel"),
+        ((8, 8, 3), (8, 8, 3), ""),
+    ],
+)
+def test_images_to_test_on_are_of_the_training_images_shape(cli, workplace, tree, seen, asked, named):
+    write, root = tree
+    for split, shape in (("train", seen), ("test", asked)):
+        for i in range(4):
+            write(f"{split}/{'ab'[i % 2]}/{i}.png", picture(i, *shape))
+    model = ("model=resnet_small", "model.widths=[4]", "model.blocks=[1]")
+    recipe = ("trainer.epochs=1", "trainer.batch_size=2", "trainer.val_fraction=0", "trainer.augment.crop=1")
+    answer = cli("train", "data=image_folder", f"data.root={root}", f"data.cache={root}", *model, *recipe)
+    if named:
+        assert named in one_line(answer)
+        assert not (workplace / "results").exists()
+    else:
+        assert answer.code == 0, answer.err
 
 
 @pytest.mark.usefixtures("undrawn")

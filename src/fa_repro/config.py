@@ -239,13 +239,14 @@ class SpeedConfig(CommandConfig):
 
 
 @dataclass
-class ReportConfig(CommandConfig):
+class ReportConfig:
     """``configs/report.yaml``."""
 
+    results: str = "results"
     readme: str | None = None
 
 
-SCHEMAS: dict[str, type[CommandConfig]] = {
+SCHEMAS: dict[str, type[CommandConfig | ReportConfig]] = {
     "train": TrainConfig,
     "verify_gradcam": VerifyConfig,
     "explain": ExplainConfig,

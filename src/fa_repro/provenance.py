@@ -89,6 +89,7 @@ def git_state() -> dict[str, Any] | None:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "--", __file__)  # an installed copy may lie in another project's checkout
         # Results that this very run rewrites do not make the code another.
         return {
             "commit": git("rev-parse", "HEAD"),

@@ -15,6 +15,7 @@ from fa_repro.files import digest
 from fa_repro.models import Task, build_model
 from fa_repro.models.external import build_external, factory_file, is_external, probe, refuse_external
 from fa_repro.rundir import data_label, default_name
+from fa_repro.training.recipe import recipe
 
 
 class Training(NamedTuple):
@@ -122,6 +123,8 @@ def _check_seeds(paths: Sequence[str], checkpoints: Sequence[Checkpoint]) -> Non
     for path, other in zip(paths[1:], checkpoints[1:], strict=True):
         for what in ("model", "classes", "data", "task", "trainer"):
             mine, theirs = getattr(first, what), getattr(other, what)
+            if what == "trainer":
+                mine, theirs = recipe(mine), recipe(theirs)
             if what == "data":
                 mine, theirs = ({k: v for k, v in d.items() if k not in _WHEREABOUTS} for d in (mine, theirs))
             if mine != theirs:

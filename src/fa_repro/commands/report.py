@@ -68,6 +68,8 @@ def _filled(readme: Path, parts: Mapping[str, str]) -> str:
         text = readme.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"readme={readme}: can't be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise InputError(f"readme={readme}: is no text in UTF-8.") from None
     for name, part in parts.items():
         replaced = replace_part(text, name, part)
         if replaced is None:

@@ -7,7 +7,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from fa_repro.checkpoint import Checkpoint
-from fa_repro.data import held_out, inputs_of, load_data
+from fa_repro.data import ImageSet, held_out, inputs_of, load_data
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model, fit_whitening
@@ -44,6 +44,7 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
 
     with world.leader_first():
         whole, test = load_data(config["data"], "train"), load_data(config["data"], "test").to(device)
+    _check_alike(whole, test)
     mean, std = whole.statistics()
     task = Task(len(whole.classes), whole.images.shape[1], whole.images.shape[2], mean, std)
     torch.manual_seed(cfg.seed)
@@ -109,6 +110,24 @@ def _train(cfg: DictConfig, device: torch.device, world: World) -> int:
         f"after {recipe['epochs']} epochs, {seconds:.0f} s."
     )
     return 0
+
+
+def _check_alike(train: ImageSet, test: ImageSet) -> None:
+    """Refuse images to learn from and to test on that are not of one shape.
+
+    Raises:
+        InputError: says both shapes.
+
+    """
+    if train.images.shape[1:] == test.images.shape[1:]:
+        return
+    seen, asked = (
+        f"{h}x{w} pixels in {c} channel{'s' * (c != 1)}" for c, h, w in (train.images.shape[1:], test.images.shape[1:])
+    )
+    raise InputError(
+        f"data: the training images have {seen}, the test images {asked}. Give data.image_size=N for the size; "
+        f"for the channels, make both grey or both coloured."
+    )
 
 
 def _history(trainer: Trainer) -> pd.DataFrame:

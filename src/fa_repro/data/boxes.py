@@ -66,7 +66,8 @@ def box_masks(table: Path, folder: Path, files: list[tuple[str, int]], size: int
 def _read(table: Path) -> tuple[pd.DataFrame, bool]:
     """Return the table with columns split, class and file or stem, and whether its boxes are shares."""
     try:
-        frame = pd.read_csv(table, dtype=dict.fromkeys(("split", "class", "wnid", "file", "stem"), str))
+        words = dict.fromkeys(("split", "class", "wnid", "file", "stem"), str)
+        frame = pd.read_csv(table, dtype=words, keep_default_na=False)  # a class may be called None or NA
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise InputError(f"{table}: can't be read ({str(error).splitlines()[0]}).") from None
     if "class" not in frame.columns:

@@ -71,12 +71,12 @@ def fingerprint(folder: Path) -> str:
         InputError: a file can't be looked at, such as a link to nowhere.
 
     """
-    inside = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    inside = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
     try:
         lines = sorted(f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in inside)
     except OSError as error:
         raise InputError(f"{error.filename}: can't be read ({error.strerror}). Remove or replace it.") from None
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def image_files(paths: Sequence[str]) -> list[Path]:

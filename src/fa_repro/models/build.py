@@ -12,7 +12,16 @@ from fa_repro.models.resnet18 import ResNet18
 from fa_repro.models.resnet_small import ResNetSmall
 from fa_repro.models.resnet_whitened import ResNetWhitened
 
-KINDS = ("fa_cnn", "resnet_small", "resnet_whitened", "resnet18")  # a model's name is one of them, or KIND_WORD
+_PER_STAGE = ("blocks", "pool", "squeeze", "hidden", "depth", "shrink")
+_BACKBONE = (*_PER_STAGE, "maps_per_class", "unshuffle", "skip", "alpha")
+# A model's name is one of these, or KIND_WORD; the other keys of its config.
+_KEYS = {
+    "fa_cnn": {*_BACKBONE, "head", "scale", "learn_scale"},
+    "resnet_small": {"widths", "blocks"},
+    "resnet_whitened": {"widths", "depth"},
+    "resnet18": set[str](),
+}
+KINDS = tuple(_KEYS)
 
 
 class Task(NamedTuple):
@@ -37,6 +46,12 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
     name = config["name"]
     refuse_external(config)
     kind = next((known for known in KINDS if name == known or name.startswith(f"{known}_")), None)
+    if kind is not None and config.keys() - {"name"} != _KEYS[kind]:
+        odd = min((config.keys() - {"name"}) ^ _KEYS[kind])
+        raise InputError(
+            f"model.name={name}: model.{odd} is {'not given' if odd in _KEYS[kind] else 'no key of such a model'}. "
+            f"Choose a model with its keys by model=NAME."
+        )
     if kind == "fa_cnn":
         model = _feature_align(config, task)
     elif kind == "resnet_small":
@@ -70,8 +85,7 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
 
 
 def _feature_align(config: Mapping[str, Any], task: Task) -> nn.Module:
-    per_stage = ("blocks", "pool", "squeeze", "hidden", "depth", "shrink")
-    for key in per_stage[1:]:
+    for key in _PER_STAGE[1:]:
         if len(config[key]) != len(config["blocks"]):
             raise InputError(f"model.blocks and model.{key} must have one entry for each stage, the same number.")
     if config["pool"][0] > 1:
@@ -82,8 +96,7 @@ def _feature_align(config: Mapping[str, Any], task: Task) -> nn.Module:
             f"model.maps_per_class={config['maps_per_class']}: {channels} feature maps can't hold the {planes} planes "
             f"that model.unshuffle={config['unshuffle']} makes of an image. Give more maps, or a smaller unshuffle."
         )
-    keys = (*per_stage, "maps_per_class", "unshuffle", "skip", "alpha")
-    backbone = {key: config[key] for key in keys}
+    backbone = {key: config[key] for key in _BACKBONE}
     backbone |= {"n_classes": task.n_classes, "in_channels": task.in_channels}
     if config["head"] == "linear":
         return LinearHeadCNN(**backbone)

@@ -5,10 +5,11 @@ Runs of ``results=RESULTS/again/GROUP`` are held against those of the same name 
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fa_repro.reporting.collect import Group, Run
 from fa_repro.tables import markdown_table
+from fa_repro.training.recipe import recipe
 
 FOLDER = "again"
 # A result has come out again if it lies no further from the mean of the row's trainings than so many standard
@@ -51,14 +52,23 @@ def is_again(group: Group) -> bool:
 
 
 def pairs(found: Sequence[Group]) -> Iterator[Pair]:
-    """Yield every second training beside the first; one without a first says nothing."""
+    """Yield every second training beside the first by the same words; one without a first says nothing."""
     groups = {group.name: group for group in found}
     for again in filter(is_again, found):
-        group = groups.get(again.name.partition("/")[2])
-        for network, runs in again.networks.items():
+        name = again.name.partition("/")[2]
+        networks = groups[name].networks if name in groups else {}
+        rows = {run.name: runs for runs in networks.values() for run in runs}
+        known = {run.name: run for runs in networks.values() for run in runs}
+        for runs in again.networks.values():
             for second in runs:
-                if group is not None and (first := group.get("train", second.name)) is not None:
-                    yield Pair(group.name, first, second, [top1(run) for run in group.networks[network]])
+                if (first := known.get(second.name)) and _words(first) == _words(second):
+                    yield Pair(name, first, second, [top1(run) for run in rows[first.name]])
+
+
+def _words(run: Run) -> tuple[Any, ...]:
+    """Return what both runs of a pair must share: network, recipe, seed and images."""
+    data = {key: run.config.get("data", {}).get(key) for key in ("name", "n_train", "n_test", "image_size", "seed")}
+    return run.config.get("model"), recipe(run.config.get("trainer", {})), run.config.get("seed"), data
 
 
 def again_table(found: Sequence[Group]) -> str:

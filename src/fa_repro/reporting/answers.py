@@ -15,6 +15,7 @@ from fa_repro.reporting.collect import (
     Group,
     Run,
     has_class_maps,
+    network_of,
 )
 from fa_repro.reporting.front import front, own_map, share_of
 from fa_repro.reporting.shares import over_seeds
@@ -66,10 +67,11 @@ def answers(found: Sequence[Group]) -> list[str]:
 
 def _true(found: Sequence[Group]) -> str:
     verified = [
-        (name in ABLATIONS, identity_errors(run))
+        (network in ABLATIONS, identity_errors(run))
         for group in found
-        for name, run in group.runs.get("verify-gradcam", {}).items()
-        if has_class_maps(name) and not name.endswith(CONTROL)
+        for network, runs in group.by_network("verify-gradcam").items()
+        for run in runs
+        if has_class_maps(network) and not network.endswith(CONTROL)
     ]
     own, ablations = ([errors for ablation, errors in verified if ablation == kind] for kind in (False, True))
     if not own:
@@ -165,7 +167,7 @@ def _told(found: Sequence[Group], command: str, tell: Callable[[Run, str], str])
         runs = group.runs.get(command, {})
         # Beside NAME, a variant such as NAME-contrast has its lines in the report alone.
         alone = {name: run for name, run in runs.items() if name.partition("-")[0] not in runs.keys() - {name}}
-        words = [said for name, run in alone.items() if (said := tell(run, own_map(name)))]
+        words = [said for name, run in alone.items() if (said := tell(run, own_map(network_of(name))))]
         if words:
             lines.append(f"{group.name}: {', '.join(words)}")
     return lines

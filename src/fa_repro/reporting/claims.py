@@ -9,6 +9,7 @@ import pandas as pd
 from fa_repro.reporting.collect import CONTROL, FA_CNNS, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run
 from fa_repro.reporting.shares import over_seeds
 from fa_repro.reporting.trainings import in_top1
+from fa_repro.training.recipe import recipe
 
 HOLDS, FAILS, OPEN, UNTESTED = "holds", "does not hold", "not decided", "not tested"
 LEVEL_POINTS = 1.0  # C4: points of top-1 that FA-CNN may lie below the ResNet and still "perform well"; our reading
@@ -134,12 +135,10 @@ def morphing(group: Group) -> Verdict:
 def _recipe(run: Run) -> tuple[Any, ...]:
     """Return what two trainings must share to be compared: recipe and images.
 
-    The precision is the one it was trained in: ``auto`` is bf16 on one machine and fp32 on another. Whether the
-    steps were compiled is no part of it: they are the same up to rounding.
+    The precision is the one it was trained in: ``auto`` is bf16 on one machine and fp32 on another.
     """
-    data, trainer = run.config.get("data", {}), dict(run.config.get("trainer", {}))
-    trainer.pop("compile", None)
-    return trainer | {"precision": run.json("metrics.json")["precision"]}, [
+    data = run.config.get("data", {})
+    return recipe(run.config.get("trainer", {})) | {"precision": run.json("metrics.json")["precision"]}, [
         data.get(key) for key in ("name", "n_train", "image_size", "seed")
     ]
 

@@ -61,6 +61,11 @@ CONTROL = "-probability"  # behind a network's name: the identity was asked of t
 DEFAULT_NAME = re.compile(rf"(?P<data>.+)-(?P<model>{'|'.join(MODELS)})-seed(?P<seed>\d+)")
 
 
+def network_of(name: str) -> str:
+    """Return the network of a run: NAME-seedN is NAME with another seed."""
+    return re.sub(r"-seed\d+$", "", name)
+
+
 def has_class_maps(network: str) -> bool:
     """Say whether a network is an FA-CNN with the GAP head, whose feature maps belong to classes."""
     return network.startswith("fa_cnn") and network not in (LINEAR_HEAD, UNORDERED)
@@ -163,7 +168,9 @@ class Group:
         for file in files:
             run = Run(file.parent, _read_json(file))
             of_command = found.setdefault(file.parent.parent.name, {})
-            of_command[short_name(run.name) if len(data_sets) == 1 else run.name] = run
+            short = short_name(run.name) if len(data_sets) == 1 else run.name
+            # Where a run was given the name that another would be called by, both keep their own.
+            of_command[run.name if (file.parent.parent / short).is_dir() else short] = run
         return found
 
     def get(self, command: str, name: str) -> Run | None:
@@ -176,10 +183,10 @@ class Group:
         return self.by_network("train")
 
     def by_network(self, command: str) -> dict[str, list[Run]]:
-        """Return the runs of a command by network: NAME-seedN is NAME with another seed."""
+        """Return the runs of a command by network."""
         found: dict[str, list[Run]] = {}
         for name, run in self.runs.get(command, {}).items():
-            found.setdefault(re.sub(r"-seed\d+$", "", name), []).append(run)
+            found.setdefault(network_of(name), []).append(run)
         return found
 
     def top1(self, network: str) -> float:

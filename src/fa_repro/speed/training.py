@@ -122,7 +122,8 @@ def training_contenders(
         return Trainer(deepcopy(model), train, None, {**recipe, **changed}, colour, seed=0)
 
     device = train.images.device
-    passes = recipe["epochs"] * (whole or len(train))
+    learned = whole - round(recipe["val_fraction"] * whole) if whole else len(train)
+    passes = recipe["epochs"] * (learned // recipe["batch_size"] * recipe["batch_size"])
     compiled = choose_compile(recipe["compile"], deepcopy(model), train.images.shape, passes, device, ALONE)
     recipe = {**recipe, "compile": "always" if compiled else "never"}
     own = trainer()

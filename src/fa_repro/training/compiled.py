@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from fa_repro.errors import InputError
+from fa_repro.errors import InputError, first_line
 from fa_repro.training.distributed import World
 from fa_repro.training.macs import count_macs
 
@@ -59,7 +59,7 @@ def obstacle(device: torch.device) -> str | None:
     try:
         torch.compile(lambda values: values.sin() + 1)(torch.zeros(8, device=device))
     except Exception as error:  # whatever the compiler, or torch's call of it, raises
-        return _first_line(error)
+        return first_line(error)
     return None
 
 
@@ -71,10 +71,5 @@ def compiler_errors() -> Iterator[None]:
     except Exception as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise
-        told = f"torch can't compile this network ({_first_line(error)})"
+        told = f"torch can't compile this network ({first_line(error)})"
         raise InputError(f"{told}. Give trainer.compile=never.") from None
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
