@@ -23,7 +23,7 @@ $(READY): pyproject.toml requirements.txt
 	touch $@
 
 reproduce-all: $(READY) ## train, verify and benchmark every network, and report: PROFILE=shapes, or PROFILE=cifar10, tiny_imagenet, fashion_mnist or search DATA=DIR (on a GPU: cifar10_gpu, fashion_mnist_gpu, imagenette_gpu)
-	@BIN=$(BIN) scripts/reproduce.sh $(PROFILE) $(DATA)
+	@BIN=$(BIN) scripts/reproduce.sh $(PROFILE) $(if $(DATA),"$(DATA)")
 
 report: $(READY) ## gather everything under results/ into results/REPORT.md and the README
 	$(BIN)/fa-repro report readme=README.md
@@ -32,7 +32,7 @@ test: $(READY) ## all tests, in two processes of one thread each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 peers: peers-test ## other libraries' numbers and speeds beside ours, into results/peers: DATA=DIR of the CIFAR-10 images
-	$(PEERS)/bin/python scripts/compare_peers.py $(if $(DATA),--data-root $(DATA))
+	$(PEERS)/bin/python scripts/compare_peers.py $(if $(DATA),--data-root "$(DATA)")
 
 peers-test: $(PEERS)/.ready ## the other libraries themselves say what we say; sweeps through submitit
 	OMP_NUM_THREADS=1 $(PEERS)/bin/python -m pytest -n 2 tests/test_peers_*.py tests/test_cluster.py

@@ -115,6 +115,18 @@ def test_what_cannot_be_explained_is_refused_in_one_line(explain, workplace, ima
     assert not path.exists()
 
 
+def test_a_photo_is_turned_as_its_exif_says(explain):
+    upright, exif = picture(5, SIZE, SIZE, 3), Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side: to be turned by a quarter clockwise
+    explain.write("mine/upright.png", upright)
+    explain.write("mine/turned.png", np.rot90(upright), exif=exif)
+    explain.write("mine/lying.png", np.rot90(upright))
+    answer, path = explain(["upright.png", "turned.png", "lying.png"], "methods=[feature_map]")
+    assert answer.code == 0, answer.err
+    straight, turned, lying = np.load(path / "maps.npz")["feature_map"]
+    assert np.array_equal(turned, straight) and np.abs(lying - straight).max() > 1e-3
+
+
 def test_explain_needs_images(cli, untrained, workplace):
     refusal = assert_refused(cli("explain", f"checkpoint={untrained('explained', 1)}"), workplace)
     assert "images=FILE" in refusal

@@ -9,6 +9,7 @@ from fa_repro.attribution.grad_cam import grad_cam
 from fa_repro.attribution.occlusion import occlusion
 from fa_repro.attribution.patches import patch_numbers
 from fa_repro.attribution.permutation import derangement, permutation
+from fa_repro.speed.explanation import explanation_contenders
 from networks import RESNET
 from peers import CLOSE, FA, SIDE, N, network, package, pixels
 
@@ -70,6 +71,19 @@ def test_grad_cam_is_that_of_others_up_to_their_scaling(source, config):
     expected = theirs(model, images, targets)
     assert np.abs(_scaled(maps) - expected).max() < CLOSE
     assert np.abs(_scaled(grad_cam(model, images, targets.roll(1)).double().numpy()) - expected).max() > 1e-2
+
+
+def test_timing_pytorch_grad_cam_leaves_the_other_contenders_no_hooks():
+    library = package("pytorch_grad_cam")
+    model, images = network(), pixels() / 255
+    layer = model.last_feature_layer
+    contenders, notes = explanation_contenders(model, images, Context())
+    assert any("pytorch-grad-cam" in contender.name for contender in contenders), notes
+    for contender in contenders:
+        contender.run()
+        assert not layer._forward_hooks
+    kept = library.GradCAM(model=model, target_layers=[layer])  # one that is not closed leaves them
+    assert layer._forward_hooks and kept
 
 
 # captum, patch by patch

@@ -226,7 +226,7 @@ def test_write_leaves_the_old_file_whole(config):
         file.write(b"ne")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"disk full\. Make room or give another results= folder"):
         run.write("a.bin", fail)
     assert (run.path / "a.bin").read_bytes() == b"old"
     assert names(run) == {".identity.json", "config.yaml", "a.bin"}

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -52,6 +53,28 @@ def test_a_sweep_that_a_config_holds_names_its_runs_too(cli, handler, workplace)
     assert names == ["shapes-fa_cnn-seed0-trainer.lr_0.1", "shapes-fa_cnn-seed0-trainer.lr_0.2"]
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["checkpoint=a/fa_cnn/checkpoint.pt", "seed=0,1"], ["fa_cnn-seed_0", "fa_cnn-seed_1"]),
+        (["checkpoint=[a/x/c.pt,a/y/c.pt]", "n_images=5,6"], ["x-y-n_images_5", "x-y-n_images_6"]),
+        (["checkpoint=a/x/c.pt,b/x/c.pt"], ["checkpoint_a_x_c.pt", "checkpoint_b_x_c.pt"]),
+    ],
+)
+def test_a_sweep_over_a_checkpoint_names_its_runs_after_it(cli, handler, workplace, monkeypatch, words, named):
+    seen: list[str] = []
+    handler.act = lambda cfg: seen.append(cfg.name) or 0
+    monkeypatch.setitem(sys.modules, "fa_repro.commands.benchmark_removal", sys.modules["fa_repro.commands.train"])
+    assert cli("benchmark-removal", "-m", *words).code == 0
+    assert seen == named
+
+
+def test_a_report_of_several_folders_needs_no_name(cli, handler, workplace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fa_repro.commands.report", sys.modules["fa_repro.commands.train"])
+    assert cli("report", "-m", "results=a,b").code == 0
+    assert [cfg.results for cfg in handler.jobs] == ["a", "b"]
+
+
 def test_two_jobs_of_a_sweep_under_one_name_are_refused(cli, handler, workplace):
     handler.act = finish
     code, out, err = cli("train", "name=same", "-m", "trainer.lr=0.1,0.2")
@@ -82,6 +105,13 @@ def test_a_failure_in_another_process_comes_home_as_an_exception(cli, handler, w
     assert code == 2
     assert err.splitlines()[0] == "fa-repro: seed 0 has no images."
     assert "exit code 2" in err.splitlines()[-1]
+
+
+def test_the_answer_no_comes_home_from_another_process(cli, handler, workplace, monkeypatch):
+    monkeypatch.setattr("fa_repro.cli._at_home", lambda: False)
+    handler.act = lambda cfg: 1
+    code, _, err = cli("train", "-m", "seed=0,1")
+    assert code == 1 and "Traceback" not in err
 
 
 def test_a_bad_config_in_a_sweep_costs_its_own_job_alone(cli, handler, workplace):

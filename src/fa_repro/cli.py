@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import sys
+import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fa_repro import __version__
@@ -66,6 +68,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output has gone
         code = 141
+    except Exception:  # by itself Python would leave with 1, which is an answer
+        traceback.print_exc()
+        code = 3
     if "TORCHELASTIC_RUN_ID" in os.environ:
         # One of torchrun's processes: at the interpreter's end one in six was aborted (SIGABRT); why is not known.
         sys.stdout.flush()
@@ -151,7 +156,9 @@ def _run(command: str, flags: list[str], overrides: list[str]) -> int:
     def job(cfg: DictConfig) -> None:
         code = _job(command, cfg, swept)
         codes.append(code)
-        if code >= 2 and not _at_home():  # elsewhere `codes` is a copy, and the launcher carries exceptions home
+        if code and not _at_home():  # elsewhere `codes` is a copy, and the launcher carries exceptions home
+            if code == 1:
+                raise AnswerIsNo
             raise InputError(f"a job of the sweep ended with exit code {code}; its log says why.")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, and one line of ours says what is wrong
@@ -160,6 +167,8 @@ def _run(command: str, flags: list[str], overrides: list[str]) -> int:
         parsed = OverridesParser.create().parse_overrides(overrides)
         swept |= {str(override.key_or_group) for override in parsed if override.is_sweep_override()}
         hydra.main(version_base="1.3", config_path="pkg://fa_repro.configs", config_name=name)(job)()
+    except AnswerIsNo:
+        return 1
     except Exception as error:
         refusal = _refusal(error, command, config.known_keys(config.SCHEMAS[name]))
         if refusal is None:
@@ -168,6 +177,10 @@ def _run(command: str, flags: list[str], overrides: list[str]) -> int:
     if len(codes) > 1:
         print("\n".join(f"job {i}: {'done' if code == 0 else f'exit {code}'}" for i, code in enumerate(codes)))
     return max(codes, default=0)
+
+
+class AnswerIsNo(Exception):
+    """What a job that answers "no" (exit code 1) in another process has its launcher carry home."""
 
 
 def _at_home() -> bool:
@@ -203,7 +216,7 @@ def _job(command: str, cfg: Any, swept: set[str]) -> int:
         sweeps = HydraConfig.get().mode == RunMode.MULTIRUN
         if listed and not sweeps:
             raise InputError(f"this experiment is a sweep over {', '.join(listed)}: run it with {command} -m.")
-        if sweeps and cfg.name is None and "data" in cfg:
+        if sweeps and "data" in cfg and cfg.name is None:
             cfg.name = _sweep_name(cfg, swept | set(listed), list(HydraConfig.get().overrides.task))
         handler = import_module(f"fa_repro.commands.{command.replace('-', '_')}")
         return int(handler.run(cfg))
@@ -222,7 +235,12 @@ def _key_of_memory(command: str, cfg: Any) -> str:
     """Return the key that decides how much memory a command takes."""
     if command == "train" or (command == "benchmark-speed" and cfg.what == "training"):
         return "trainer.batch_size"
-    return "n_images" if command == "verify-gradcam" else "batch_size"  # which takes all its images at once
+    # These take all their images at once, or keep the maps of all.
+    if command in ("verify-gradcam", "benchmark-sanity") or (
+        command == "benchmark-speed" and cfg.what == "explanation"
+    ):
+        return "n_images"
+    return "batch_size"
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -235,13 +253,20 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _sweep_name(cfg: Any, swept: set[str], overrides: list[str]) -> str | None:
     """Name a sweep's job after what was swept, or two jobs would meet in one run directory."""
-    untold = swept - {"data", "model", "seed"}  # the default name has these
-    words = [word for word in overrides if word.partition("=")[0] in untold]
-    if not words:
-        return None
     from fa_repro.rundir import default_name
 
-    return re.sub(r"[^\w.+-]+", "_", "-".join([default_name(cfg), *words]))
+    checkpoint = cfg.get("checkpoint")
+    # The default name has these; of a checkpoint's run it has the training's seed.
+    told = {"data", "model"} if checkpoint else {"data", "model", "seed"}
+    words = [word for word in overrides if word.partition("=")[0] in swept - told]
+    if not words:
+        return None
+    if checkpoint is None:
+        words = [default_name(cfg), *words]
+    elif "checkpoint" not in swept:
+        paths = [checkpoint] if isinstance(checkpoint, str) else checkpoint
+        words = [*(Path(path).parent.name for path in paths), *words]
+    return re.sub(r"[^\w.+-]+", "_", "-".join(words))
 
 
 def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:

@@ -4,11 +4,12 @@ A finished run with the same config is skipped; with another config it is an err
 there for its command to go on from. Every file is whole or not there.
 """
 
+import contextlib
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -125,6 +126,15 @@ class RunDir:
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}. Give another results= folder.") from None
 
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell in one line that the directory can't be written any more, as on a full disk."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{self.path}: {reason}. Make room or give another results= folder.") from None
+
     def _read(self, name: str) -> dict[str, Any] | None:
         try:
             return json.loads((self.path / name).read_text())
@@ -141,7 +151,7 @@ class RunDir:
         if not self._writes:
             return
         self.start()
-        with replacing(self.path / name) as temporary:
+        with self._told(), replacing(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     def write(self, name: str, save: Callable[[IO[bytes]], Any]) -> None:
@@ -149,7 +159,7 @@ class RunDir:
         if not self._writes:
             return
         self.start()
-        with replacing(self.path / name) as temporary, temporary.open("wb") as file:
+        with self._told(), replacing(self.path / name) as temporary, temporary.open("wb") as file:
             save(file)
 
     def finish(self, device: str, exit_code: int = 0, seconds: float | None = None, earlier: float = 0.0) -> None:

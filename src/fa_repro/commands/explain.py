@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> int:
     def of_all(method: str) -> Tensor:
         explain, network = METHODS[method], asked(method, model, reader)
         parts = batches(images.images, context)
-        return torch.cat([explain(network, part, targets[rows], settings) for rows, part, settings in parts]).cpu()
+        return torch.cat([explain(network, part, targets[rows], settings).cpu() for rows, part, settings in parts])
 
     maps = {method: of_all(method) for method in methods}
     table = _predictions(files, logits.double().softmax(1).cpu(), targets.cpu(), subject.classes)
@@ -86,7 +86,7 @@ def run(cfg: DictConfig) -> int:
 
 def _pixels(files: list[Path], size: int, subject: Subject) -> Tensor:
     """Return the images (N,C,H,W) uint8, of the size and with the channels that the network takes."""
-    pixels, _ = load([(str(file), 0) for file in files], size)
+    pixels, _ = load([(str(file), 0) for file in files], size, upright=True)
     channels = subject.task.in_channels
     if pixels.shape[1] > channels:
         raise InputError(f"images: {subject.name} takes grey images, and not all of these are. Convert them first.")

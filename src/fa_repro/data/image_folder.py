@@ -101,12 +101,13 @@ def image_files(paths: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def load(files: list[tuple[str, int]], image_size: int | None) -> tuple[Tensor, Tensor]:
+def load(files: list[tuple[str, int]], image_size: int | None, upright: bool = False) -> tuple[Tensor, Tensor]:
     """Decode images.
 
     Args:
         files: pairs of path and label.
         image_size: side in pixels; the shorter side is resized to it and the centre kept. None: as they are.
+        upright: whether a photo is turned as its EXIF says; a data set's images are taken as they lie in their files.
 
     Returns:
         images (N,C,H,W) uint8, C = 1 if all are grey and else 3, labels (N,) int64.
@@ -123,7 +124,8 @@ def load(files: list[tuple[str, int]], image_size: int | None) -> tuple[Tensor, 
                     raise InputError(
                         f"{path}: has more than 8 bits a channel (mode {file.mode}). Convert it to 8 bits."
                     )
-                image: Image.Image = file if file.mode in ("L", "RGB") else file.convert("RGB")
+                turned = ImageOps.exif_transpose(file) if upright else file
+                image: Image.Image = turned if turned.mode in ("L", "RGB") else turned.convert("RGB")
                 if image_size is not None and image.size != (image_size, image_size):
                     image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
                 return np.asarray(image)

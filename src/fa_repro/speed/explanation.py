@@ -124,12 +124,10 @@ def _pytorch_grad_cam(model: nn.Module, layer: nn.Module) -> Work:
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    cam = GradCAM(model=model, target_layers=[layer])
-
     def explain(part: Tensor, chosen: Tensor) -> object:
-        # It calls backward, which needs something with a gradient: the images, where the weights have none.
-        return cam(
-            input_tensor=part.clone().requires_grad_(), targets=list(map(ClassifierOutputTarget, chosen.tolist()))
-        )
+        targets = list(map(ClassifierOutputTarget, chosen.tolist()))
+        with GradCAM(model=model, target_layers=[layer]) as cam:  # its hooks must not stay for the other contenders
+            # It calls backward, which needs something with a gradient: the images, where the weights have none.
+            return cam(input_tensor=part.clone().requires_grad_(), targets=targets)
 
     return explain
