@@ -116,7 +116,7 @@ def test_where_maps_lie_and_what_they_come_from_is_told_of_each_networks_own(tmp
 
 def test_what_a_map_costs_is_told_of_an_undisturbed_machine_alone(tmp_path):
     ratios = [
-        {"comparison": f"cost of {name}", "ratio": ratio, "waiting": 0.01}
+        {"comparison": f"cost of {name}", "ratio": ratio, "low": ratio - 0.1, "high": ratio + 0.1, "waiting": 0.01}
         for name, ratio in (("prediction + feature_map", 0.985), ("prediction + depth_map", 1.04), ("grad_cam", 1.5))
     ]
     make_run(tmp_path / "zoo", "benchmark-speed", "explanation-fa_cnn", {"ratios.csv": ratios})
@@ -124,7 +124,7 @@ def test_what_a_map_costs_is_told_of_an_undisturbed_machine_alone(tmp_path):
     make_run(tmp_path / "zoo", "benchmark-speed", "removal-fa_cnn", {"ratios.csv": removals})
     question, line = answers(groups(tmp_path))
     assert question.startswith("- **What does a map cost?**")
-    assert line == "    - zoo: feature map 0.98, depth map 1.04 (`fa_cnn`)"
+    assert line == "    - zoo: feature map 0.98 [0.89, 1.08], depth map 1.04 [0.94, 1.14] (`fa_cnn`)"
     make_run(
         tmp_path / "busy",
         "benchmark-speed",

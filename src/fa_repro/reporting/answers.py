@@ -43,7 +43,11 @@ def answers(found: Sequence[Group]) -> list[str]:
             f"both were trained several times (claim C4 allows −{LEVEL_POINTS:g}):",
             _cost(found),
         ),
-        ("**What does a map cost?** Time of a prediction with its map, of the prediction alone:", _time(found)),
+        (
+            "**What does a map cost?** Time of a prediction with its map, of the prediction alone, in the "
+            "median of several rounds [range]:",
+            _time(found),
+        ),
         (
             "**Are the maps any good?** LeRF − MoRF area in percent pixels removed as a share of occlusion's on the "
             "same network; occlusion takes a forward pass for every patch, permutation several:",
@@ -138,7 +142,10 @@ def _time(found: Sequence[Group]) -> list[str]:
             ratios = run.table("ratios.csv")
             costs = ratios[ratios.comparison.isin(TIMED)] if len(ratios) else ratios
             if len(costs) and costs.waiting.iloc[0] <= DISTURBED:
-                told = ", ".join(f"{TIMED[str(line.comparison)]} {line.ratio:.2f}" for line in costs.itertuples())
+                told = ", ".join(
+                    f"{TIMED[str(line.comparison)]} {line.ratio:.2f} [{line.low:.2f}, {line.high:.2f}]"
+                    for line in costs.itertuples()
+                )
                 lines.append(f"{group.name}: {told} (`{run.name.removeprefix('explanation-')}`)")
     return lines
 
