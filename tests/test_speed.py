@@ -30,6 +30,7 @@ from fa_repro.speed import (
     removal,
     training,
 )
+from fa_repro.speed.figures import rates_figure
 from fa_repro.speed.summary import summary_markdown
 from fa_repro.training import trainer
 from tiny import FA_CNN
@@ -260,6 +261,16 @@ def test_running_and_waiting_are_the_first_two_figures_of_every_thread(monkeypat
         (tmp_path / "task" / thread).mkdir()
         (tmp_path / "task" / thread / "schedstat").write_text(figures)
     assert contention._threads() == {"11": (90, 10), "12": (7, 3)}
+
+
+@pytest.mark.parametrize("rates", [[300.0, 1000.0], [1.2, 3457.0], [520.0, 530.0]])
+def test_the_pictures_axis_is_labelled_in_plain_numbers(rates):
+    table = pd.DataFrame({"contender": ["x", "y"], "images_per_second": rates, "low": rates, "high": rates})
+    fig = rates_figure(table, "title")
+    fig.canvas.draw()
+    (axes,) = fig.axes
+    labels = [label.get_text() for label in axes.get_xticklabels(which="both")]
+    assert any(labels) and not any("$" in label for label in labels)
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,12 @@ def pairs(found: Sequence[Group]) -> Iterator[Pair]:
     for again in filter(is_again, found):
         name = again.name.partition("/")[2]
         networks = groups[name].networks if name in groups else {}
-        rows = {run.name: runs for runs in networks.values() for run in runs}
-        known = {run.name: run for runs in networks.values() for run in runs}
+        known = {run.name: (run, runs) for runs in networks.values() for run in runs}
         for runs in again.networks.values():
             for second in runs:
-                if (first := known.get(second.name)) and _words(first) == _words(second):
-                    yield Pair(name, first, second, [top1(run) for run in rows[first.name]])
+                first, row = known.get(second.name, (None, []))
+                if first is not None and _words(first) == _words(second):
+                    yield Pair(name, first, second, [top1(run) for run in row])
 
 
 def _words(run: Run) -> tuple[Any, ...]:

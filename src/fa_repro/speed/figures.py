@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from fa_repro.plotting import figure, heading
 from fa_repro.tables import rate
@@ -16,6 +17,10 @@ def rates_figure(rates: pd.DataFrame, title: str) -> Figure:
     axes.errorbar(middle, places, xerr=[middle - rates.low, rates.high - middle], fmt="none", ecolor="0.3", lw=1)
     axes.set_yticks(places, rates.contender)
     axes.set_xscale("log")
+    decades = rates.high.max() > 50 * rates.low.min()  # more labels would run into one another
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if decades else (1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, _: rate(value))  # matplotlib's own are TeX, which is not read here
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for place, value in zip(places, middle, strict=True):
         axes.annotate(f" {rate(value)}", (value, place), va="bottom", fontsize=7)
     axes.set_xlabel("images/s: median and range of the rounds")
