@@ -27,7 +27,9 @@ from fa_repro.removal.smear import room_for, smear
 NOISE = 0.01  # standard deviation, for images in [0,1]; that of the paper
 TOLERANCE = 1e-5  # of the error at any pixel, as a share of the range of the image's known values
 MAX_ITERATIONS = 100
-DAMPING = 0.8  # of the Jacobi smoother; usual for a nine-point stencil
+# Of the Jacobi smoother, and for grids of one row or column, whose highest eigenvalue is 2 in place of 1.6 or less. At
+# 224x224 with 90 % gone 1.0 takes three quarters of the iterations that 0.8 takes, and 1.2 a tenth more than 1.0.
+DAMPING, DAMPING_OF_A_LINE = 1.0, 0.8
 COARSEST = 16  # pixels of a grid that is solved directly
 # The pull of known pixels weakens with distance like that of a point in a plane: by ln 2 / (2 pi sigma) each time the
 # spacing doubles, with the stencil's conductance sigma = (4 * 2 + 4 * 1 * 2) / 4 = 4.
@@ -169,8 +171,9 @@ def _grids(mask: Tensor, inside: Tensor, channels: int) -> list[_Grid]:
     while True:
         room = room_for(mask, channels)
         full = mask * smear(mask, room) + pull
-        step = torch.where(mask > 0, DAMPING / (full - 4), 0)
         height, width = mask.shape[2] - 1, mask.shape[3] - 1
+        damping = DAMPING_OF_A_LINE if min(height, width) == 1 else DAMPING
+        step = torch.where(mask > 0, damping / (full - 4), 0)
         last = height * width <= COARSEST
         grids.append(_Grid(mask, full, step, 1 - step * full, _inverse(mask, full) if last else None, room))
         if last:
