@@ -1,4 +1,4 @@
-"""Trainings that were run a second time by the words of their row: does a row's result come out again?
+"""Trainings that were made twice, by one config and seed: does a row's result come out again?
 
 Runs of ``results=RESULTS/again/GROUP`` are held against those of the same name in ``RESULTS/GROUP``.
 """
