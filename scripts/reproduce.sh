@@ -99,7 +99,7 @@ case $profile in
   search)
     cifar10
     out=results/search/cifar10
-    for grid in ablations resnets twins resolution depth width maps alpha removal local window; do
+    for grid in ablations resnets twins resolution depth width maps alpha removal local window_coarse window_fine; do
       "$fa_repro" train -m "${data[@]}" "experiment=search/$grid" "results=$out"
     done
     for config in $(grep -l 'removal: 0\.[1-9]' "$out"/train/*/config.yaml); do # of the last two grids
