@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import pytest
+
 from fa_repro.reporting.answers import answers
 from fa_repro.reporting.collect import groups
 from fa_repro.reporting.trainings import welch
-from made_runs import make_run, metrics, removal, verify
+from made_runs import around, make_run, metrics, removal, verify
 
 
 def test_nothing_run_answers_nothing(tmp_path):
@@ -85,33 +87,104 @@ def test_maps_are_told_of_networks_that_saw_removal(tmp_path):
     assert "feature map of `fa_cnn` 0.70 ± 0.07 [0.63, 0.77], grad" in answers(groups(tmp_path))[-1]
 
 
+def test_maps_that_a_control_may_be_ahead_of_are_marked_and_others_are_not(tmp_path):
+    """The control in the middle has an area of 0.1: see `removal`."""
+    for name, area in (("fa_cnn", 0.3), ("fa_cnn_local", 0.105)):
+        make_run(tmp_path / "gone", "train", name, metrics=metrics(0.8))
+        config = {"trainer": {"locality": 0.0, "augment": {"removal": 0.5}}}
+        (tmp_path / "gone/train" / name / "config.yaml").write_text(json.dumps(config))
+        areas = {"feature_map": area, "occlusion": 0.4, "permutation": 0.405 - area}
+        removal(tmp_path / "gone", name, areas, {"feature_map": area, "permutation": 0.5})
+    question, line = answers(groups(tmp_path))[-2:]
+    assert "†: not ahead of every control" in question
+    beaten, unbeaten = "feature map of `fa_cnn` 0.30 [0.28, 0.32]", "feature map of `fa_cnn_local` 0.10 [0.08, 0.12] †"
+    assert line == f"    - gone: {beaten} (permutation 0.50 †), {unbeaten} (permutation 0.50)"
+
+
+def located(measure, method, value, chance=0.25, ahead=0.1):
+    """Return a line of localization.csv: value and interval, and ``ahead`` of both controls, give or take 0.05."""
+    minus = [around(f"minus_{control}", ahead, 0.05) for control in ("random", "center")]
+    figures = {"value": value, "low": value - 0.02, "high": value + 0.03}
+    return {"measure": measure, "method": method, "chance": chance, **figures} | minus[0] | minus[1]
+
+
 def test_where_maps_lie_and_what_they_come_from_is_told_of_each_networks_own(tmp_path):
     for name, method, share in (("fa_cnn", "feature_map", 0.5), ("resnet_small", "grad_cam", 0.75)):
         lines = [
-            {"measure": measure, "method": m, "value": value, "chance": 0.25}
-            for measure, value in (("energy", 0.9), ("grid", share), *([("grid_peak", 1.0)] * (name == "fa_cnn")))
-            for m in (method, "occlusion")
+            located(measure, m, value)
+            for measure, value in (("grid", share), *([("grid_peak", 0.9)] * (name == "fa_cnn")))
+            for m in (method, "occlusion", "center")
         ]
         if name == "fa_cnn":
-            lines.append({"measure": "grid", "method": "contrast_map", "value": 0.7, "chance": 0.25})
+            lines.append(located("grid", "contrast_map", 0.7))
         make_run(tmp_path / "zoo", "benchmark-localization", name, {"localization.csv": lines})
         rows = [
-            {"method": m, "depth": depth, "correlation": share / (depth + 1)}
+            {"method": m, "depth": depth} | {"correlation": value, "low": value - 0.25, "high": value + 0.125}
             for m in (method, "center")
-            for depth in (0, 1)
+            for depth, value in enumerate((share, share / 2))
         ]
         make_run(tmp_path / "zoo", "benchmark-sanity", name, {"sanity.csv": rows})
     make_run(tmp_path / "zoo", "benchmark-localization", "fa_cnn-contrast", {"localization.csv": lines})  # a variant
-    make_run(tmp_path / "zoo", "benchmark-localization", "other", {"localization.csv": lines[:2]})  # no mosaics
+    foreign = [located("grid", "feature_map", 0.5)]  # not that network's own map
+    make_run(tmp_path / "zoo", "benchmark-localization", "other", {"localization.csv": foreign})
     where, told, learned, correlated = answers(groups(tmp_path))
     assert where.startswith("- **Do they lie where the object is?**")
     assert told == (
-        "    - zoo: feature map of `fa_cnn` 0.50 (0.25 of a uniform map, contrast map 0.70, occlusion 0.50; "
-        "the maximum is there in 100 %), "
-        "grad cam of `resnet_small` 0.75 (0.25 of a uniform map, occlusion 0.75)"
+        "    - zoo: feature map of `fa_cnn` 0.50 [0.48, 0.53] (0.25 of a uniform map, contrast map 0.70 [0.68, 0.73], "
+        "occlusion 0.50 [0.48, 0.53]; share of maxima there 0.90 [0.88, 0.93]), "
+        "grad cam of `resnet_small` 0.75 [0.73, 0.78] (0.25 of a uniform map, occlusion 0.75 [0.73, 0.78])"
     )
     assert learned.startswith("- **Do they come from what was learned?**")
-    assert correlated == "    - zoo: feature map of `fa_cnn` 0.25, grad cam of `resnet_small` 0.38"
+    own = "feature map of `fa_cnn` 0.25 [0.00, 0.38]"
+    assert correlated == f"    - zoo: {own}, grad cam of `resnet_small` 0.38 [0.12, 0.50]"
+
+
+def test_a_control_in_mosaics_is_named_where_it_is_not_beaten(tmp_path):
+    methods = ("grad_cam", "random", "center")
+    lines = [located(measure, m, 0.25, ahead=0.04) for measure in ("grid", "grid_peak") for m in methods]
+    make_run(tmp_path / "zoo", "benchmark-localization", "resnet_small", {"localization.csv": lines})
+    controls = "`random` 0.25 [0.23, 0.28] is not beaten, `center` 0.25 [0.23, 0.28] is not beaten"
+    (_, told) = answers(groups(tmp_path))
+    assert f"(0.25 of a uniform map, {controls}; share of maxima there 0.25 [0.23, 0.28], {controls})" in told
+
+
+def inside(results, lines):
+    """Return the question and its line that these lines of localization.csv answer."""
+    shutil.rmtree(results / "zoo", ignore_errors=True)
+    make_run(results / "zoo", "benchmark-localization", "fa_cnn", {"localization.csv": lines})
+    return answers(groups(results))
+
+
+@pytest.mark.parametrize(
+    ("disc", "ahead", "says"),
+    [(0.25, 0.25, ""), (0.75, -0.25, " is ahead"), (0.5, 0.0, " is not beaten"), (0.47, 0.03, " is not beaten")],
+)
+def test_maps_inside_a_box_or_mask_stand_beside_the_disc_in_the_middle(tmp_path, disc, ahead, says):
+    lines = [
+        located(measure, method, value, 0.3, ahead)
+        for measure in ("pointing_game", "energy")
+        for method, value in (("feature_map", 0.5), ("occlusion", 0.9), ("center", disc))
+    ]
+    question, told = inside(tmp_path, lines)
+    assert question.startswith("- **And inside its box or mask?**")
+    figures = (
+        f"0.50 [0.48, 0.53] (0.30 of a uniform map, `center` {disc:.2f} [{disc - 0.02:.2f}, {disc + 0.03:.2f}]{says})"
+    )
+    assert told == f"    - zoo: feature map of `fa_cnn` pointing game {figures} and energy {figures}"
+    assert inside(tmp_path, [line | {"method": "occlusion"} for line in lines[:1]]) == []  # not its own map
+
+
+def test_a_control_that_a_table_does_not_tell_of_is_not_taken_for_beaten(tmp_path):
+    """Tables of before there were paired differences from the controls, of a method that is not their reference."""
+    values = (("occlusion", 0.4, 0.0), ("feature_map", 0.5, 0.05), ("center", 0.45, 0.0))
+    lines = [
+        {"measure": "energy", "method": method, "chance": 0.3, "value": value, "low": value, "high": value}
+        | around("minus_reference", value - 0.4, half)
+        for method, value, half in values
+    ]
+    assert "`center` 0.45 [0.45, 0.45] is not known to be beaten)" in inside(tmp_path, lines)[1]
+    lines[1] |= around("minus_reference", 0.1, 0.04)  # at least 0.06, the disc's 0.05 at most
+    assert "`center` 0.45 [0.45, 0.45])" in inside(tmp_path, lines)[1]
 
 
 def test_what_a_map_costs_is_told_of_an_undisturbed_machine_alone(tmp_path):

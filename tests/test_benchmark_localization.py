@@ -14,6 +14,7 @@ QUICK = ["n_images=16", "bootstrap=100", "repeats=1", "confidence=0", "mosaics=3
 TRAINER = {"augment": {"crop": 0, "flip": True, "cutout": 0, "removal": 0.5}}
 COLUMNS = "measure,method,value,low,high,minus_reference,minus_reference_low,minus_reference_high"
 COLUMNS += ",won,won_low,won_high,chance,degenerate,n,reference"
+COLUMNS += "".join(f",minus_{name},minus_{name}_low,minus_{name}_high" for name in ("random", "center"))
 PER_IMAGE = "measure,mosaic,image,method,target,value,chance,degenerate"
 
 
@@ -89,6 +90,9 @@ def test_the_table_is_the_mean_of_single_maps(whole):
     for method in METHODS:
         line = table.xs(method, level="method")
         assert (line.minus_reference - (line.value - own)).abs().max() < 1e-5
+        for control in ("random", "center"):
+            other = table.xs(control, level="method").value
+            assert (line[f"minus_{control}"] - (line.value - other)).abs().max() < 1e-5
     # T1: Grad-CAM is the class map up to a factor, which no measure sees.
     assert table.xs("grad_cam", level="method").minus_reference.abs().max() < 1e-5
     assert table.loc["grid"].chance.unique().tolist() == table.loc["grid_peak"].chance.unique().tolist() == [0.25]

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 
 from fa_repro.reporting.collect import groups
-from fa_repro.reporting.front import front
+from fa_repro.reporting.front import OPEN, draw, front
 from fa_repro.reporting.page import PARTS, marks, report
 from made_runs import make_run, metrics, removal
 
@@ -44,3 +44,25 @@ def test_the_front_has_networks_trained_with_removal_and_no_others(whole, cli):
         assert ("A loss of weight 2 had the maps say nothing where they were gone." in page) == says
     trained("gone", "untested", locality=0.0, augment={"removal": 0.0})
     assert groups(whole)[0].removal_words == "" and not len(front(groups(whole)))
+
+
+def test_a_mark_is_open_where_a_control_may_be_ahead_and_filled_where_none_is(tmp_path):
+    """The control in the middle has an area of 0.1: see `removal`."""
+    for name, area, top1 in (("fa_cnn", 0.3, 0.8), ("fa_cnn_local", 0.105, 0.7)):
+        make_run(tmp_path / "gone", "train", name, metrics=metrics(top1))
+        config = {"trainer": {"locality": 0.0, "augment": {"removal": 0.5}}}
+        (tmp_path / "gone/train" / name / "config.yaml").write_text(json.dumps(config))
+        removal(tmp_path / "gone", name, {"feature_map": area, "occlusion": 0.4}, {"feature_map": area})
+    table = front(groups(tmp_path))
+    assert dict(zip(table.network, table.behind, strict=True)) == {"fa_cnn": False, "fa_cnn_local": True}
+    (axes,) = draw(table).axes
+    (unbeaten, beaten), names = axes.get_legend_handles_labels()
+    assert names == [f"1: gone, fa_cnn_local, feature map{OPEN}", "2: gone, fa_cnn, feature map"]
+    assert unbeaten.lines[0].get_markerfacecolor() == beaten.lines[0].get_markeredgecolor() == "white"
+    assert unbeaten.lines[0].get_markeredgecolor() == beaten.lines[0].get_markerfacecolor() != "white"
+    seeds = tmp_path / "gone/benchmark-removal/fa_cnn-seed1"
+    removal(tmp_path / "gone", seeds.name, {"feature_map": 0.3, "occlusion": 0.4}, {"feature_map": 0.3})
+    assert not front(groups(tmp_path)).behind[0]
+    lines = pd.read_csv(seeds / "differences.csv").assign(minus_random_low=0.0)  # of one seed of two
+    lines.to_csv(seeds / "differences.csv", index=False)
+    assert front(groups(tmp_path)).behind[0]

@@ -21,7 +21,7 @@ from fa_repro.localization import (
     per_image_table,
     pointing_game,
 )
-from fa_repro.localization.summary import localization_table, summary_markdown, warnings
+from fa_repro.localization.summary import control_notes, is_ahead, localization_table, summary_markdown, warnings
 
 TRUTH = torch.zeros(1, 4, 4, dtype=torch.bool)
 TRUTH[0, 1:3, 1:3] = True  # 4 of 16 pixels: chance 0.25
@@ -315,18 +315,64 @@ def test_the_maps_of_one_mosaic_count_once():
     assert [line.n, line.value, line.low, line.high] == pytest.approx([30, 0.5, 0.5, 0.5], abs=1e-12)
 
 
+def warned(*measured):
+    return warnings(measured, localization_table(measured, 500, 0))
+
+
 def test_an_unbeaten_control_is_said_and_a_beaten_one_is_not():
     noise = np.random.default_rng(1).normal(0, 0.05, 100)
     clear = fabricated(feature_map=0.6 + noise, random=0.3 - noise)
-    assert warnings([clear], 500, 0) == []
-    (note,) = warnings([fabricated(feature_map=0.3 + noise, grad_cam=0.6 - noise, center=0.3 - noise)], 500, 0)
+    assert warned(clear) == []
+    behind = fabricated(feature_map=0.3 + noise, grad_cam=0.6 - noise, center=0.3 - noise)
+    (note,) = warned(behind)
     assert "control `center`" in note and "`feature_map`" in note and "`grad_cam`" not in note
-    (note,) = warnings([fabricated("pointing_game", 3, feature_map=0.6 + noise, occlusion=0.6 - noise)], 500, 0)
+    assert warned(clear, behind._replace(measure="grid")) == [note.replace("Energy", "Grid pointing game")]
+    (note,) = warned(fabricated("pointing_game", 3, feature_map=0.6 + noise, occlusion=0.6 - noise))
     assert "3 of 100 maps of `occlusion` say nothing" in note and "nothing positive" not in note
-    (note,) = warnings([fabricated("energy", 3, feature_map=0.6 + noise)], 500, 0)
+    (note,) = warned(fabricated("energy", 3, feature_map=0.6 + noise))
     assert "nothing positive" in note
-    (note,) = warnings([fabricated("grid", feature_map=noise[:5])], 500, 0)
+    (note,) = warned(fabricated("grid", feature_map=noise[:5]))
     assert "5 mosaics only" in note
+    assert control_notes(pd.DataFrame()) == []
+
+
+def of_before(table):
+    """Return a table as it was written before it had paired differences from the controls."""
+    return table[[name for name in table.columns if not name.startswith(("minus_random", "minus_center"))]]
+
+
+def test_a_control_is_beaten_beyond_the_interval_of_the_paired_difference_alone():
+    noise = np.random.default_rng(1).normal(0, 0.05, 100)
+    noise -= noise.mean()
+    own = 0.5 + noise
+    found = fabricated(feature_map=own, grad_cam=own, above=own + 0.1, spread=0.53 - noise, center=own + 0.02)
+    told = localization_table([found], 500, 0).set_index("method")
+    ahead = {"feature_map": False, "grad_cam": False, "above": True, "spread": False}
+    assert {name: is_ahead(told, name, "center") for name in ahead} == ahead
+    # Without the differences from the control: of what is above it and has a spread of its own nothing is known.
+    old = of_before(told)
+    assert "minus_center" in told and "minus_center" not in old
+    assert {name: is_ahead(old, name, "center") for name in ahead} == ahead | {"spread": None}
+    assert (
+        is_ahead(
+            localization_table([fabricated(center=own, grad_cam=own)], 9, 0).set_index("method"), "grad_cam", "center"
+        )
+        is False
+    )
+    _, unknown = control_notes(of_before(localization_table([found], 500, 0)))
+    assert "is not known to be beaten by `spread` (0.5" in unknown and "`above`" not in unknown
+    with pytest.raises(KeyError):
+        is_ahead(told, "feature_map", "random")
+
+
+@pytest.mark.parametrize(("lead", "beaten"), [(0.02, True), (0.001, False), (-0.02, False)])
+def test_an_older_table_tells_of_its_reference_what_the_new_one_does(lead, beaten):
+    draw = np.random.default_rng(2).normal(0, 0.05, (2, 200))
+    found = fabricated(feature_map=0.5 + lead + draw[0], random=0.5 + draw[1] - draw[1].mean() + draw[0].mean())
+    table = localization_table([found], 500, 0)
+    for lines in (table, of_before(table)):
+        assert is_ahead(lines.set_index("method"), "feature_map", "random") is beaten
+        assert bool(control_notes(lines)) is not beaten
 
 
 def test_the_page_has_every_measure_with_its_chance():

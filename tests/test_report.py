@@ -3,15 +3,16 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from fa_repro.reporting.claims import FAILS, HOLDS, UNTESTED
 from fa_repro.reporting.collect import groups
-from fa_repro.reporting.page import PARTS, marks, readme_parts, replace_part, report
+from fa_repro.reporting.page import PARTS, WRITTEN, marks, readme_parts, replace_part, report
 from fa_repro.reporting.tables import accuracy_table, proof_table
-from made_runs import PROVENANCE, make_run, metrics, removal, verdicts, verify
+from made_runs import PROVENANCE, around, make_run, metrics, removal, verdicts, verify
 
 
 def test_conditions_that_differ_between_runs_are_all_told(whole):
@@ -87,6 +88,8 @@ def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_n
             "high": value + 0.04,
             "chance": 0.25,
         }
+        | around("minus_random", 0.5, 0.1)
+        | around("minus_center", 0.0, 0.1)
         for measure, value in (("energy", 0.5), ("grid", 0.75))
         for method in ("center", "feature_map")
     ]
@@ -97,6 +100,32 @@ def test_localization_is_told_where_it_was_run_and_said_not_to_be_where_it_was_n
     assert "| network | measure | chance | `feature_map` | `center` |" in page
     assert "| `fa_cnn` | grid | 0.250 | 0.750 ± 0.030 | 0.750 ± 0.030 |" in page
     assert "(shapes/benchmark-localization/fa_cnn/bars.png)" in report(groups(whole), whole)
+    words = "is not beaten beyond the interval of the paired difference by"
+    warned = "\n".join(
+        f"- `fa_cnn`: {title}: the control `center` ({value}) {words} `feature_map` ({value})."
+        for title, value in (("Energy", "0.500"), ("Grid pointing game", "0.750"))
+    )
+    assert f"scores.\n\n{warned}\n\n| network | measure |" in page  # before anything is ranked
+    beaten = [line | around("minus_center", 0.2, 0.1) for line in lines]
+    pd.DataFrame(beaten).to_csv(whole / "shapes/benchmark-localization/fa_cnn/localization.csv", index=False)
+    assert "not beaten" not in told() and "scores.\n\n| network | measure |" in told()
+
+
+def test_what_is_said_to_be_made_again_is_in_the_script_and_what_is_made_apart_is_not():
+    again, apart = WRITTEN.split("Made apart are ")
+    script = (Path(__file__).parents[1] / "scripts/reproduce.sh").read_text()
+    for word, command in (("trainings", "train"), ("checks", "verify-gradcam")):
+        assert word in again and f'"$fa_repro" {command} ' in script
+    for measure in ("removal", "localization", "sanity"):
+        assert measure in again and f'"$fa_repro" benchmark-{measure} ' in script
+    for word, made_by in (
+        ("benchmark-speed", "benchmark-speed"),
+        ("make peers", "compare_peers"),
+        ("again/", "again/"),
+        ("NAME-1000", "-1000"),
+        ("NAME-bf16", "bf16"),
+    ):
+        assert word in apart and word not in again and made_by not in script
 
 
 def removal_part(results):

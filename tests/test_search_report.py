@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from fa_repro.reporting.collect import groups
+from fa_repro.reporting.page import search_section
 from fa_repro.reporting.search import COLUMNS, draw, searched
 from made_runs import make_run, metrics, removal
 
@@ -30,7 +31,7 @@ def test_a_search_becomes_a_table_and_a_figure(cli, tmp_path):
     assert table.config[1] == "depth=[2,1] lr=0.1 locality=0.0 augment.crop=2 augment.removal=0.0"
     assert (tmp_path / "search" / "cifar10.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "REPORT.md").read_text()
-    assert page.index("| `a` | 70.0 | 1.00 M | 20.0 M | 400 |\n") < page.index("| `b` | 50.0 |")
+    assert page.index("| `a` | 70.0 | 1.00 M | 20.0 M | fp32 | cpu | 400 |\n") < page.index("| `b` | 50.0 |")
     assert "trained with removal" not in page
     assert "cifar10: **" not in page  # no claim is judged by a search
     assert "10.0" not in page  # the test accuracy of a variant is nobody's business
@@ -52,8 +53,8 @@ def test_a_variants_own_map_is_judged_on_validation_images_alone(cli, tmp_path):
         table = pd.read_csv(tmp_path / "search" / "cifar10.csv")
         assert [None if pd.isna(share) else share for share in table.share_of_occlusion] == expected
     page = (tmp_path / "REPORT.md").read_text()
-    assert "| `a` | 50.0 | 1.00 M | 40.0 M | 400 | 1 | 0.50 |" in page
-    assert "| `c` | 50.0 | 1.00 M | 40.0 M | 400 | 1 | – |" in page
+    assert "| `a` | 50.0 | 1.00 M | 40.0 M | fp32 | cpu | 400 | 1 | 0.50 |" in page
+    assert "| `c` | 50.0 | 1.00 M | 40.0 M | fp32 | cpu | 400 | 1 | – |" in page
     assert table.removal.tolist() == [0.5] * 3 and table.locality.tolist() == [1.0] * 3
 
 
@@ -71,6 +72,87 @@ def test_variants_that_saw_removal_are_drawn_apart(tmp_path):
     assert b.get_xydata().tolist() == [[60.0, 0.9]] and b.get_markerfacecolor() == b.get_color()
     faith = draw(table.assign(share_of_occlusion=[np.nan, 0.9, 0.4])).axes[2]
     assert faith.lines[2].get_markerfacecolor() == "none"
+
+
+@pytest.mark.parametrize(
+    ("device", "short"),
+    [
+        ("cpu Intel(R) Xeon(R) Processor (x86_64), 1 thread", "Intel Xeon, 1 thread"),
+        ("cpu AMD EPYC (x86_64), 2 threads", "AMD EPYC, 2 threads"),
+        ("cpu arm64, 8 threads", "arm64, 8 threads"),
+        ("cuda:0 NVIDIA H200", "cuda:0 NVIDIA H200"),
+    ],
+)
+def test_speeds_stand_beside_what_they_were_measured_on(tmp_path, device, short):
+    tried(tmp_path, "a", 0.7)
+    (table,) = searched(tmp_path, groups(tmp_path)).values()
+    page = "\n".join(search_section("cifar10", table.assign(device=device, precision="bf16")))
+    assert "| precision | device | training images/s |" in page
+    assert f"| bf16 | {short} | 400 |" in page
+
+
+@pytest.mark.parametrize(
+    ("macs", "expected"),
+    [((12_500_000, 555_000_000), ["20", "50", "100", "200", "500"]), ((42_000_000, 46_000_000), ["42", "43", "44"])],
+)
+def test_costs_are_labelled_in_plain_numbers(tmp_path, macs, expected):
+    for name, cost in zip("ab", macs, strict=True):
+        tried(tmp_path, name, 0.5, macs=cost)
+    (table,) = searched(tmp_path, groups(tmp_path)).values()
+    fig = draw(table)
+    fig.draw_without_rendering()
+    axes = fig.axes[0]
+    low, high = axes.get_xlim()
+    ticks = [label for label in axes.get_xticklabels(which="both") if low <= label.get_position()[0] <= high]
+    shown = [label.get_text() for label in ticks if label.get_text()]
+    assert [words for words in expected if words not in shown] == [] and "$" not in "".join(shown)
+
+
+def variants(root, *lines):
+    """Return a search's table of variants that saw removal: (name behind the network's, val top-1, share), ..."""
+    for name, val_top1, _ in lines:
+        tried(root, f"cifar10-fa_cnn_local-seed0{name}", val_top1, "fa_cnn_local", removal=0.5)
+    (table,) = searched(root, groups(root)).values()
+    shares = {f"cifar10-fa_cnn_local-seed0{name}": share for name, _, share in lines}
+    return table.assign(share_of_occlusion=table.name.map(shares))
+
+
+def labels(axes):
+    return {text.get_text(): text for text in axes.texts if text.get_text()}
+
+
+def test_variants_of_a_network_are_labelled_by_what_is_changed(tmp_path):
+    table = variants(
+        tmp_path,
+        ("-trainer.locality_0", 0.59, 0.97),
+        ("-model.depth_2_1_", 0.60, 1.04),
+        ("-model.maps_per_class_24-model.depth_2_1_", 0.63, 0.9),
+        ("-model.depth_2_1_-seed1", 0.61, 1.0),  # another seed of a variant
+    )
+    table["config"] = [f"{words} maps_per_class=24" for words in table.config]
+    *_, faith = draw(table).axes
+    assert set(labels(faith)) == {"occlusion", "fa_cnn_local", "depth 2 1", "depth 2 1, maps per class 24"}
+    assert labels(faith)["depth 2 1"].xy == (60.0, 1.04)  # the best seed's
+    joined = [line.get_xydata().tolist() for line in faith.lines[1:] if len(line.get_xdata()) == 2]
+    assert joined == [[[59.0, 0.97], [60.0, 1.04]], [[59.0, 0.97], [63.0, 0.9]]]
+    *_, faith = draw(table[table.name.str.contains("maps")]).axes  # where the network itself is not shown
+    assert set(labels(faith)) == {"occlusion", "fa_cnn_local, depth 2 1, maps per class 24"}
+
+
+def test_labels_of_variants_run_into_nothing(tmp_path):
+    changed = ("model.depth_2_1_", "trainer.lr_0.1", "trainer.augment.crop_2", "trainer.augment.removal_0.5")
+    close = [(f"-{key}", 0.6 + i / 2000, 1.04) for i, key in enumerate(changed)]
+    all_of_them = f"-{'-'.join(changed)}"  # too long a label for the room to the right of the last mark
+    fig = draw(variants(tmp_path, ("", 0.59, 0.97), (all_of_them, 0.7, 0.5), *close))
+    fig.draw_without_rendering()
+    faith = fig.axes[2]
+    texts = labels(faith).values()
+    assert len(texts) == 7
+    boxes = [text.get_window_extent() for text in texts]
+    marks = [line.get_window_extent() for line in faith.lines if len(line.get_xdata()) == 1]
+    for number, box in enumerate(boxes):
+        assert not box.count_overlaps([*boxes[:number], *marks])
+        assert faith.bbox.contains(*box.min) and faith.bbox.contains(*box.max)
 
 
 def test_a_searchs_table_outlives_its_runs_and_takes_new_ones(cli, tmp_path):

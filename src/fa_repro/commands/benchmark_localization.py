@@ -83,9 +83,7 @@ def run(cfg: DictConfig) -> int:
             f"distinct classes, all classified correctly with probability {cfg.confidence:g} or more, none used twice. "
         )
     conditions += f"{settled[0].upper()}{settled[1:]}."
-    page = summary_markdown(
-        f"Localization: {subject.run_name}", conditions, table, [*warnings(found, cfg.bootstrap, cfg.seed), *notes]
-    )
+    page = summary_markdown(f"Localization: {subject.run_name}", conditions, table, [*warnings(found, table), *notes])
     rundir.write_text("localization.csv", table.to_csv(index=False, float_format="%.6g"))
     rundir.write_text("metrics.json", json.dumps({"conditions": conditions, **figures}, indent=1) + "\n")
     rundir.write_text("summary.md", page)

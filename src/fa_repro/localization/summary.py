@@ -36,7 +36,8 @@ def localization_table(found: Sequence[Measured], resamples: int, seed: int) -> 
     Columns: ``value`` with its interval; ``minus_reference``, the paired difference from ``feature_map`` (or from the
     first method, where a model has none); ``won``, the share of images or mosaics on which the method is better than
     the reference, equal being half won, both with their intervals; ``chance``, what a uniform map scores;
-    ``degenerate``, how many maps say nothing; ``n`` images or mosaics; ``reference``.
+    ``degenerate``, how many maps say nothing; ``n`` images or mosaics; ``reference``; ``minus_random`` and
+    ``minus_center``, the paired differences from the controls that were measured, with their intervals.
     """
     lines = []
     for measured in found:
@@ -52,27 +53,72 @@ def localization_table(found: Sequence[Measured], resamples: int, seed: int) -> 
             line["chance"] = float(measured.chance.mean())
             line["degenerate"] = int(measured.degenerate[m].sum())
             line |= {"n": len(values), "reference": reference}
+            for control in (name for name in CONTROLS if name in units):
+                line |= columns(f"minus_{control}", bootstrap.interval(values - units[control]))
             lines.append(line)
     return pd.DataFrame(lines)
 
 
-def warnings(found: Sequence[Measured], resamples: int, seed: int) -> list[str]:
-    """Return what a reader must know first: controls that are not beaten, maps that say nothing, too few mosaics."""
+def is_ahead(lines: pd.DataFrame, method: str, control: str) -> bool | None:
+    """Say whether a method is ahead of a control beyond the interval of their paired difference.
+
+    Tables that were written before there was a ``minus_CONTROL`` hold differences from the reference alone. For the
+    reference, and what scores as it does, these tell. For others they bound the difference from the control from below.
+
+    Args:
+        lines: a measure's lines of `localization_table`, by method.
+        method: the method.
+        control: the control.
+
+    Returns:
+        Whether it is; None where such an old table does not tell.
+
+    Raises:
+        KeyError: ``lines`` lack one of the two.
+
+    """
+    own, other = lines.loc[method], lines.loc[control]
+    if f"minus_{control}_low" in lines:
+        return bool(own[f"minus_{control}_low"] > 0)
+    if own.minus_reference_low - other.minus_reference_high > 0:
+        return True
+    exact = own.minus_reference_low == own.minus_reference_high  # the bound is the interval's end itself
+    return False if exact or own.value <= other.value else None
+
+
+def control_notes(table: pd.DataFrame) -> list[str]:
+    """Return a line for each measure of a `localization_table` and each control that is not beaten by every method."""
+    notes = []
+    for measure, part in table.groupby("measure", sort=False) if len(table) else ():
+        lines = part.set_index("method")
+        for control in (name for name in CONTROLS if name in lines.index):
+            ahead = {str(name): is_ahead(lines, str(name), control) for name in lines.index if name not in CONTROLS}
+            named = {name: f"`{name}` ({lines.value[name]:.3f})" for name in ahead}
+            unbeaten, unknown = (
+                ", ".join(named[name] for name, told in ahead.items() if told is answer) for answer in (False, None)
+            )
+            first = f"{TITLES[str(measure)]}: the control `{control}` ({lines.value[control]:.3f})"
+            if unbeaten:
+                notes.append(f"{first} is not beaten beyond the interval of the paired difference by {unbeaten}.")
+            if unknown:
+                notes.append(
+                    f"{first} is not known to be beaten by {unknown}: this table lacks their paired difference; the "
+                    f"run's `summary.md` tells."
+                )
+    return notes
+
+
+def warnings(found: Sequence[Measured], table: pd.DataFrame) -> list[str]:
+    """Return what a reader must know first: controls that are not beaten, maps that say nothing, too few mosaics.
+
+    Args:
+        found: the measures.
+        table: their `localization_table`.
+
+    """
     notes = []
     for measured in found:
-        units = dict(zip(measured.methods, _units(measured), strict=True))
-        bootstrap = Bootstrap(len(measured.chance), resamples, seed)
-        for control in (name for name in CONTROLS if name in units):
-            unbeaten = [
-                f"`{name}` ({values.mean():.3f})"
-                for name, values in units.items()
-                if name not in CONTROLS and not bootstrap.interval(values - units[control]).low > 0
-            ]
-            if unbeaten:
-                notes.append(
-                    f"{TITLES[measured.measure]}: the control `{control}` ({units[control].mean():.3f}) is not beaten "
-                    f"beyond the interval of the paired difference by {', '.join(unbeaten)}."
-                )
+        notes += control_notes(table[table.measure == measured.measure])
         for m, method in enumerate(measured.methods):
             if broken := int(measured.degenerate[m].sum()):
                 notes.append(

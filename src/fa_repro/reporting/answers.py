@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from fa_repro.attribution import CONTROLS
+from fa_repro.localization.benchmark import ON_MOSAICS
+from fa_repro.localization.summary import TITLES, is_ahead
 from fa_repro.reporting.claims import LEVEL_POINTS, identity_errors
 from fa_repro.reporting.collect import (
     ABLATIONS,
@@ -18,12 +21,14 @@ from fa_repro.reporting.collect import (
     network_of,
 )
 from fa_repro.reporting.front import front, own_map, share_of
-from fa_repro.reporting.shares import over_seeds
+from fa_repro.reporting.shares import BEHIND, is_behind, over_seeds
 from fa_repro.reporting.trainings import in_top1
 from fa_repro.speed.contention import DISTURBED
+from fa_repro.tables import markdown_interval
 
 # Ratios of `fa-repro benchmark-speed what=explanation`, by the map that a prediction has beside it.
 TIMED = {"cost of prediction + feature_map": "feature map", "cost of prediction + depth_map": "depth map"}
+DIGITS = 2  # of what localization and sanity tell
 
 
 def answers(found: Sequence[Group]) -> list[str]:
@@ -50,13 +55,20 @@ def answers(found: Sequence[Group]) -> list[str]:
         ),
         (
             "**Are the maps any good?** LeRF − MoRF area in percent pixels removed as a share of occlusion's on the "
-            "same network; occlusion takes a forward pass for every patch, permutation several:",
+            f"same network; occlusion takes a forward pass for every patch, permutation several. {BEHIND.strip()}: not "
+            "ahead of every control (`random`, `center`) beyond the interval of the paired difference, so no better "
+            "than a map that knows nothing of the image:",
             _good(found),
         ),
         (
             "**Do they lie where the object is?** Share of a class's map in that class's cell of a mosaic of images; a "
             "uniform map has its cell's area:",
             _told(found, "benchmark-localization", _in_its_cell),
+        ),
+        (
+            "**And inside its box or mask?** Share of maps whose maximum lies inside (pointing game), and share of the "
+            "map that does (energy), beside `center`, a disc in the middle that knows nothing of the image:",
+            _told(found, "benchmark-localization", _inside),
         ),
         (
             "**Do they come from what was learned?** Rank correlation with the same network's maps after all weights "
@@ -156,11 +168,13 @@ def _good(found: Sequence[Group]) -> list[str]:
         benchmarks = group.by_network("benchmark-removal")
         shares = []
         for line in front([group]).to_dict("records"):
-            told = f"{line['method'].replace('_', ' ')} of `{line['network']}` {share_of(line)}"
+            told = (
+                f"{line['method'].replace('_', ' ')} of `{line['network']}` {share_of(line)}{BEHIND * line['behind']}"
+            )
             tables = [run.differences for run in benchmarks[line["network"]]]
             if all("permutation" in table.index for table in tables):
-                rival = over_seeds(pd.DataFrame([table.loc["permutation"] for table in tables]))
-                told += f" (permutation {rival.mean:.2f})"
+                rival = pd.DataFrame([table.loc["permutation"] for table in tables])
+                told += f" (permutation {over_seeds(rival).mean:.2f}{BEHIND * is_behind('permutation', rival)})"
             shares.append(told)
         if shares:
             lines.append(f"{group.name}: {', '.join(shares)}")
@@ -181,19 +195,64 @@ def _told(found: Sequence[Group], command: str, tell: Callable[[Run, str], str])
 
 
 def _in_its_cell(run: Run, method: str) -> str:
-    table = run.table("localization.csv")
-    mosaics = table[table.measure == "grid"].set_index("method") if len(table) else table
+    table = _localization(run)
+    mosaics, peaks = (table[table.measure == name].set_index("method") for name in ("grid", "grid_peak"))
     if method not in mosaics.index:
         return ""
-    beside = [
-        f", {name.replace('_', ' ')} {mosaics.value[name]:.2f}"
-        for name in ("contrast_map", "occlusion")
-        if name in mosaics.index
-    ]
-    peaks = table[table.measure == "grid_peak"].set_index("method").value
-    there = f"; the maximum is there in {100 * peaks[method]:.0f} %" if method in peaks.index else ""
-    words = f"{mosaics.value[method]:.2f} ({mosaics.chance[method]:.2f} of a uniform map{''.join(beside)}{there})"
-    return f"{method.replace('_', ' ')} of `{run.name}` {words}"
+    others = [name for name in ("contrast_map", "occlusion") if name in mosaics.index]
+    beside = [f"{name.replace('_', ' ')} {_value(mosaics, name)}" for name in others]
+    beside += _controls(mosaics, method)
+    words = f"{method.replace('_', ' ')} of `{run.name}` {_value(mosaics, method)} "
+    words += f"({', '.join([f'{mosaics.chance[method]:.2f} of a uniform map', *beside])}"
+    if method in peaks.index:
+        there = [f"share of maxima there {_value(peaks, method)}", *_controls(peaks, method)]
+        words += f"; {', '.join(there)}"
+    return f"{words})"
+
+
+def _inside(run: Run, method: str) -> str:
+    table = _localization(run)
+    told = []
+    for measure, part in table[~table.measure.isin(list(ON_MOSAICS))].groupby("measure", sort=False):
+        lines = part.set_index("method")
+        if method in lines.index:
+            beside = [f"{lines.chance[method]:.2f} of a uniform map", *_controls(lines, method, always="center")]
+            told.append(f"{TITLES[str(measure)].lower()} {_value(lines, method)} ({', '.join(beside)})")
+    return f"{method.replace('_', ' ')} of `{run.name}` {' and '.join(told)}" if told else ""
+
+
+def _localization(run: Run) -> pd.DataFrame:
+    table = run.table("localization.csv")
+    return table if len(table) else pd.DataFrame(columns=["measure", "method"])
+
+
+def _controls(lines: pd.DataFrame, method: str, always: str = "") -> list[str]:
+    """Name the controls that a method is not ahead of, and the one to be named ``always``, each with its value.
+
+    Args:
+        lines: a measure's lines of ``localization.csv``, by method.
+        method: the method.
+        always: a control; empty: none.
+
+    """
+    told = []
+    for control in (name for name in CONTROLS if name in lines.index):
+        ahead = is_ahead(lines, method, control)
+        if not ahead or control == always:
+            told.append(f"`{control}` {_value(lines, control)}{_unbeaten(lines, method, control, ahead)}")
+    return told
+
+
+def _unbeaten(lines: pd.DataFrame, method: str, control: str, ahead: bool | None) -> str:
+    """Say how a control stands that a method is not ahead of; ``ahead`` is what `is_ahead` says."""
+    if ahead is None:
+        return " is not known to be beaten"
+    own, other = (lines.value[name].round(DIGITS) for name in (method, control))  # as written: words follow the figures
+    return "" if ahead else " is ahead" if other > own else " is not beaten"
+
+
+def _value(lines: pd.DataFrame, method: str) -> str:
+    return markdown_interval(lines.value[method], lines.low[method], lines.high[method], DIGITS)
 
 
 def _when_drawn_anew(run: Run, method: str) -> str:
@@ -201,4 +260,5 @@ def _when_drawn_anew(run: Run, method: str) -> str:
     last = table[table.depth == table.depth.max()].set_index("method") if len(table) else table
     if method not in last.index:
         return ""
-    return f"{method.replace('_', ' ')} of `{run.name}` {last.correlation[method]:.2f}"
+    figure = markdown_interval(last.correlation[method], last.low[method], last.high[method], DIGITS)
+    return f"{method.replace('_', ' ')} of `{run.name}` {figure}"

@@ -8,9 +8,12 @@ from matplotlib.figure import Figure
 
 from fa_repro.plotting import figure
 from fa_repro.reporting.collect import Group, has_class_maps
-from fa_repro.reporting.shares import Share, over_seeds
+from fa_repro.reporting.shares import Share, is_behind, over_seeds
 
-COLUMNS = ["group", "network", "method", "top1", "seeds", "share_of_occlusion", "sd", "low", "high", "benchmarked"]
+COLUMNS = [
+    "group", "network", "method", "top1", "seeds", "share_of_occlusion", "sd", "low", "high", "benchmarked", "behind",
+]  # fmt: skip
+OPEN = " (open: no better than a control)"  # behind the name of an open mark
 # Mark, colour, and the map that a network explains itself by: one whose head gives it class maps, and any other.
 _OWN, _OTHER = ("o", "#0072B2", "feature_map"), ("D", "#D55E00", "grad_cam")
 
@@ -24,7 +27,8 @@ def front(found: list[Group]) -> pd.DataFrame:
     """Return a line for each network that was trained with removal and benchmarked: `COLUMNS`.
 
     Without removal in training, removed pixels are foreign to a network and the shares say little. ``top1`` is the mean
-    over ``seeds`` on test images; the share is that of `over_seeds`, of the ``benchmarked`` ones.
+    over ``seeds`` on test images; the share is that of `over_seeds`, of the ``benchmarked`` ones; ``behind`` is what
+    `is_behind` says of them.
     """
     lines = []
     for group in found:
@@ -36,9 +40,11 @@ def front(found: list[Group]) -> pd.DataFrame:
             tables = [run.differences for run in benchmarks[name]]
             if any(method not in table.index for table in tables):
                 continue
-            share = over_seeds(pd.DataFrame([table.loc[method] for table in tables]))
+            seeds = pd.DataFrame([table.loc[method] for table in tables])
+            share = over_seeds(seeds)
             if not pd.isna(share.mean):  # a share needs occlusion, and an area of occlusion's above zero
-                lines.append((group.name, name, method, group.top1(name), len(runs), *share))
+                behind = is_behind(method, seeds)
+                lines.append((group.name, name, method, group.top1(name), len(runs), *share, behind))
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -52,7 +58,10 @@ def _kind(network: str) -> tuple[str, str, str]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the share against top-1, a mark for each network; 1 is occlusion itself, of many forward passes."""
+    """Draw the share against top-1, a mark for each network; 1 is occlusion itself, of many forward passes.
+
+    The mark is open, and its name says why, where the network's map is behind a control: `is_behind`.
+    """
     fig, ((axes,),) = figure(1, 1, (6.0, 4.8))
     axes.axhline(1, ls="--", color="0.4", lw=0.8)
     axes.annotate("occlusion", (0.5, 1), xycoords=("axes fraction", "data"), va="bottom", ha="center", color="0.4")
@@ -60,12 +69,14 @@ def draw(table: pd.DataFrame) -> Figure:
         marker, colour, method = _kind(line["network"])
         at = (100 * line["top1"], line["share_of_occlusion"])
         errors = [[max(0.0, at[1] - line["low"])], [max(0.0, line["high"] - at[1])]]  # rounding apart
-        words = f"{number}: {line['group']}, {line['network']}, {method.replace('_', ' ')}"
+        words = f"{number}: {line['group']}, {line['network']}, {method.replace('_', ' ')}{OPEN * line['behind']}"
+        inside, edge, width = ("white", colour, 1.2) if line["behind"] else (colour, "white", 0.5)
         axes.errorbar(
-            *at, yerr=errors, fmt=marker, color=colour, ms=9, mec="white", mew=0.5, capsize=2, lw=0.8, label=words
-        )
+            *at, yerr=errors, fmt=marker, color=colour, mfc=inside, mec=edge, mew=width, ms=9, capsize=2, lw=0.8,
+            label=words,
+        )  # fmt: skip
         # Networks may lie close together: a number in the mark, its name below the axes.
-        axes.annotate(str(number), at, ha="center", va="center", color="white", fontsize=6.5, zorder=5)
+        axes.annotate(str(number), at, ha="center", va="center", color=edge, fontsize=6.5, zorder=5)
     axes.margins(x=0.1)
     if len(table):
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=7, frameon=False)

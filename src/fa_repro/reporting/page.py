@@ -1,16 +1,18 @@
 """REPORT.md: claim, evidence, verdict, every figure linked; and the results part of a README."""
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fa_repro.localization.summary import control_notes
 from fa_repro.reporting.answers import answers
 from fa_repro.reporting.claims import CLAIMS, UNTESTED, Verdict, judge
 from fa_repro.reporting.collect import GPU_SEEDS, Group, Run, not_run_on_a_gpu
+from fa_repro.reporting.shares import BEHIND
 from fa_repro.reporting.tables import (
-    BEHIND,
     UNFAMILIAR,
     accuracy_table,
     gap_table,
@@ -35,12 +37,15 @@ GAPS = (
     "no difference; positive where FA-CNN is ahead:"
 )
 AGAIN = (
-    "Trainings that were run a second time by the words of their row, on what machine there was. The row is the mean ± "
+    "Trainings that were made twice, by one config and seed, on what machine there was. The row is the mean ± "
     "standard deviation of its trainings (their number), and says how far off the second result may be:"
 )
 WRITTEN = (
-    "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's runs "
-    "again; every run's `provenance.json` holds its own command."
+    "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's "
+    "trainings and checks again, and its benchmarks of removal, localization and sanity. Made apart are speeds "
+    "(`fa-repro benchmark-speed`), the table of other libraries (`make peers`), second runs of trainings (`again/`), "
+    "and removal benchmarks with another number of images or precision (`NAME-1000`, `NAME-bf16`). Every run's "
+    "`provenance.json` holds its own command."
 )
 FRONT = (
     "Networks trained with pixels removed: top-1 on intact test images, and the LeRF − MoRF area of the map that a "
@@ -68,7 +73,12 @@ def _localization(group: Group) -> list[str]:
         "positive part inside the object (energy) and, on mosaics of images, inside its own class's cell (grid), ± "
         "half of the 95 % interval. Larger is better; chance is what a uniform map scores."
     )
-    return [heading, localization_table(group), *_stated(group.runs.get("benchmark-localization", {}))]
+    runs = group.runs.get("benchmark-localization", {})
+    # A reader must know before ranking: what a control that knows nothing of the image scores as well is no merit.
+    warned = [
+        f"- `{name}`: {note}" for name, run in runs.items() for note in control_notes(run.table("localization.csv"))
+    ]
+    return [heading, *(["\n".join(warned)] if warned else []), localization_table(group), *_stated(runs)]
 
 
 def _conditions(group: Group) -> str:
@@ -150,7 +160,7 @@ def _section(group: Group) -> list[str]:
 def search_section(name: str, table: pd.DataFrame) -> list[str]:
     """Return what a search tried, the best on validation images first; networks that saw removal stand apart."""
     ordered = table.sort_values("val_top1", ascending=False)
-    costs = ["validation top-1 [%]", "parameters", "multiply–adds", "training images/s"]
+    costs = ["validation top-1 [%]", "parameters", "multiply–adds", "precision", "device", "training images/s"]
 
     def rows(lines: pd.DataFrame, more: Callable[[dict[Hashable, Any]], list[str]]) -> list[list[str]]:
         return [
@@ -159,6 +169,8 @@ def search_section(name: str, table: pd.DataFrame) -> list[str]:
                 f"{100 * line['val_top1']:.1f}",
                 f"{line['parameters'] / 1e6:.2f} M",
                 f"{line['macs'] / 1e6:.1f} M",
+                line["precision"],
+                _short_device(line["device"]),
                 f"{line['images_per_second']:.0f}",
                 *more(line),
             ]
@@ -179,6 +191,11 @@ def search_section(name: str, table: pd.DataFrame) -> list[str]:
         header = ["trained with removal", *costs, "loss on the maps", "own map, share of occlusion"]
         parts.append(markdown_table(header, rows(familiar, maps)))
     return parts
+
+
+def _short_device(words: str) -> str:
+    """Leave out of a device's words what tells no two machines apart, such as ``(R)`` and ``(x86_64)``."""
+    return re.sub(r"^cpu |\s*\([^)]*\)| Processor\b", "", words)
 
 
 def report(

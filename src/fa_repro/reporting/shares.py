@@ -4,9 +4,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from fa_repro.attribution import CONTROLS
 from fa_repro.tables import markdown_interval
 
 NAME = "share_of_occlusion"  # the column of differences.csv
+BEHIND = " †"  # beside a method that a control may be ahead of
 
 
 class Share(NamedTuple):
@@ -29,3 +31,15 @@ def over_seeds(lines: pd.DataFrame) -> Share:
         return Share(float("nan"), float("nan"), float("nan"), float("nan"), len(lines))
     ends = lines[f"{NAME}_low"].min(), lines[f"{NAME}_high"].max()
     return Share(lines[NAME].mean(), lines[NAME].std(), *ends, len(lines))
+
+
+def is_behind(method: str, lines: pd.DataFrame) -> bool:
+    """Say whether a method, which is no control itself, is not ahead of every control beyond its interval, in any seed.
+
+    Args:
+        method: its name.
+        lines: its lines of ``differences.csv``, one for each seed.
+
+    """
+    leads = [f"minus_{control}_low" for control in CONTROLS]
+    return method not in CONTROLS and not all(lead in lines and (lines[lead] > 0).all() for lead in leads)

@@ -8,14 +8,13 @@ import pandas as pd
 from fa_repro.attribution import CONTROLS
 from fa_repro.config import METHODS
 from fa_repro.reporting.collect import MODELS, Group, Run
-from fa_repro.reporting.shares import over_seeds
+from fa_repro.reporting.shares import BEHIND, is_behind, over_seeds
 from fa_repro.reporting.trainings import gaps
 from fa_repro.speed.contention import DISTURBED
 from fa_repro.tables import cell, markdown_interval, markdown_table
 
 T = TypeVar("T")
 NOT_RUN = "Not run."
-BEHIND = " †"  # beside a method that a control may be ahead of
 UNFAMILIAR = " ‡"  # beside a network that saw no pixels removed in training
 
 
@@ -145,10 +144,8 @@ def removal_table(found: Sequence[Group], variants: bool = True) -> str:
 
 
 def _share(method: str, seeds: pd.DataFrame, runs: int) -> str:
-    leads = [f"minus_{control}_low" for control in CONTROLS]
-    ahead = all(lead in seeds and (seeds[lead] > 0).all() for lead in leads)
     measured = f" ({len(seeds)} of {runs})" if len(seeds) < runs else ""
-    return f"{over_seeds(seeds)}{measured}{BEHIND * (method not in CONTROLS and not ahead)}"
+    return f"{over_seeds(seeds)}{measured}{BEHIND * is_behind(method, seeds)}"
 
 
 def order_table(run: Run) -> str:
