@@ -1,11 +1,16 @@
 """Words that no run could use: refused in one line, with the way out."""
 
+import re
+
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from commands import finish
+from fa_repro import cli as command_line
 from fa_repro.errors import did_you_mean
-from refusals import assert_refused
+from fa_repro.rundir import RunDir
+from refusals import assert_refused, one_line
 
 
 @pytest.mark.slow
@@ -110,9 +115,25 @@ def test_the_same_check_lets_a_good_word_through(cli, handler, workplace):
     assert (workplace / "results/train/shapes-fa_cnn-seed0/DONE.json").is_file()
 
 
-def test_a_key_of_another_model_is_named_so(cli, handler, workplace):
-    refusal = assert_refused(cli("train", "model=resnet_small", "model.alpha=0.5"), workplace)
-    assert refusal == "model.alpha is no key of the model that was chosen."
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        (("train", "model=resnet_small", "model.alpha=0.5"), " Give model=fa_cnn, too."),
+        (("train", "model=resnet18", "model.widths=[8]"), " Give model=resnet_small or model=resnet_whitened, too."),
+        (("benchmark-removal", "model.factory=a.b:c"), " Give model=factory, too."),
+        (("explain", "model.weights=a.pt"), " Give model=torchvision or model=factory, too."),
+        (("train", "model.factory=a.b:c"), ""),  # which it would refuse
+        (("verify-gradcam", "model.weights=a.pt"), ""),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_key_of_another_model_is_named_so_with_the_way_out(cli, handler, workplace, words, way_out):
+    refusal = assert_refused(cli(*words), workplace)
+    key = words[-1].partition("=")[0]
+    assert refusal == f"{key} is no key of the model that was chosen.{way_out}"
+    for choice in re.findall(r"model=\w+", way_out):
+        answer = cli(*words, choice, "--cfg", "job")
+        assert answer.code == 0 and f"{key.partition('.')[2]}:" in answer.out, answer.err
 
 
 @pytest.mark.parametrize(
@@ -166,7 +187,43 @@ def test_memory_that_is_gone_is_one_line_with_the_way_out(cli, handler, workplac
 
     handler.act = act
     refusal = assert_refused(cli("train"), workplace)
-    assert refusal.startswith("out of memory (") and refusal.endswith("Give a smaller trainer.batch_size=.")
+    way_out = "Give a smaller trainer.batch_size= and, as that is another run, name=OTHER or overwrite=true."
+    assert refusal.startswith("out of memory (") and refusal.endswith(way_out)
+
+
+@pytest.mark.parametrize("word", ["name=other", "overwrite=true"])
+def test_the_way_out_of_a_run_that_has_begun_is_one(cli, handler, workplace, word):
+    def begin(cfg):
+        RunDir(cfg, "train", cfg.name or "run").start()
+        raise MemoryError("no room")
+
+    handler.act = begin
+    assert f"{word.partition('=')[0]}=" in one_line(cli("train"))
+    handler.act = lambda cfg: RunDir(cfg, "train", cfg.name or "run").finish("cpu") or 0
+    assert "another config" in one_line(cli("train", "trainer.batch_size=7"))
+    assert cli("train", "trainer.batch_size=7", word) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "another"),
+    [
+        ("benchmark-removal", "batch_size", False),
+        ("benchmark-localization", "batch_size", False),
+        ("explain", "batch_size", False),
+        ("benchmark-sanity", "n_images", True),
+        ("verify-gradcam", "n_images", True),
+        ("benchmark-speed what=training", "trainer.batch_size", True),
+        ("benchmark-speed what=explanation", "n_images", True),
+        ("benchmark-speed what=removal", "batch_size", True),  # whose result hangs on it
+    ],
+)
+def test_the_way_out_of_a_lack_of_memory_is_the_commands(cli, command, key, another):
+    command, *words = command.split()
+    cfg = OmegaConf.create(cli(command, *words, "--cfg", "job").out)
+    line = command_line._more_memory(command, cfg)
+    assert line.startswith(f" Give a smaller {key}=") and ("overwrite=true" in line) == another
+    assert OmegaConf.select(cfg, key) > 1
+    assert command_line._more_memory("report", OmegaConf.create({"results": "results"})) == ""
 
 
 def test_an_error_of_ours_is_no_lack_of_memory(cli, handler, workplace):

@@ -237,22 +237,29 @@ def test_a_constant_image_stays_constant(batch, value):
 @given(batches(), st.permutations(range(3)))
 def test_permuting_the_batch_permutes_the_answers(batch, places):
     images, mask = batch
-    assert (fill_linearly(images[places], mask[places]) - fill_linearly(images, mask)[places]).abs().max() < 5e-5
+    moved, whole = fill_linearly(images[places], mask[places]), fill_linearly(images, mask)
+    assert (moved - whole[places]).abs().max() < 5e-5
+    assert (moved - whole[[*places[1:], places[0]]]).abs().max() > 1e-3  # each answer is its own image's
 
 
 @quick
 @given(batches())
 def test_one_at_a_time_is_as_all_at_once(batch):
     images, mask = batch
-    alone = torch.cat([fill_linearly(images[[i]], mask[[i]]) for i in range(3)])
-    assert (alone - fill_linearly(images, mask)).abs().max() < 5e-5
+    alone, whole = torch.cat([fill_linearly(images[[i]], mask[[i]]) for i in range(3)]), fill_linearly(images, mask)
+    assert (alone - whole).abs().max() < 5e-5
+    assert (alone.roll(1, 0) - whole).abs().max() > 1e-3
 
 
 def test_chunks_change_nothing(monkeypatch):
     images, mask = _images(5, 3, 12, 12), _masks(5, 12, 12, 0.6)
-    whole = fill_linearly(images, mask)
+    whole, sizes, fill = fill_linearly(images, mask), [], module._fill
     monkeypatch.setitem(module.CHUNK, "cpu", 2 * images[0].numel())
-    assert (fill_linearly(images, mask) - whole).abs().max() < 5e-5
+    monkeypatch.setattr(module, "_fill", lambda x, *rest: sizes.append(len(x)) or fill(x, *rest))
+    parts = fill_linearly(images, mask)
+    assert sizes == [2, 2, 1]
+    assert (parts - whole).abs().max() < 5e-5
+    assert (parts.roll(1, 0) - whole).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("share", [0.1, 0.9])  # small holes, large ones

@@ -341,7 +341,9 @@ def test_a_gpu_changes_nothing_beyond_rounding(images):
     here = measure(model, images, LABELS, context=context, **settings)
     there = measure(model.cuda(), images.cuda(), LABELS.cuda(), context=context, **settings)
     for one, other in zip(here, there, strict=True):
-        assert np.abs(one.probability - other.probability).max() < 1e-3
+        # In fp32 without TF32. Two solutions of noisy linear's are as alike as its tolerance has them.
+        close = 5e-5 if one.imputation == "noisy_linear" else 1e-5
+        assert np.abs(one.probability - other.probability).max() < close
         assert (one.targets == other.targets).all() and (one.degenerate == other.degenerate).all()
     wrong = measure(network(seed=1).cuda(), images.cuda(), LABELS.cuda(), context=context, **settings)
     assert np.abs(wrong[0].probability - here[0].probability).max() > 1e-3

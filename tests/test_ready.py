@@ -1,7 +1,9 @@
 """From a command's config to the settings of the attribution methods: every key arrives."""
 
 from dataclasses import fields
+from importlib.util import find_spec
 
+import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import nn
@@ -10,7 +12,7 @@ from fa_repro.attribution import Context
 from fa_repro.ready import make_ready
 from fa_repro.subject import Subject, Training
 from networks import fa_cnn, task
-from refusals import refusal
+from refusals import one_line, refusal
 from samples import image_set
 
 # None of them is what `Context` has of itself.
@@ -45,6 +47,33 @@ def test_every_key_of_a_command_reaches_the_methods():
     assert {field.name for field in fields(Context)} == {*KEYS, "layer", "colour", "pool", "rows"}
     assert ready.context.pool is None and ready.context.rows is None
     assert ready.methods[:1] == ["feature_map"] and "random" in ready.methods
+
+
+def test_a_patch_larger_than_the_images_is_refused_where_a_method_has_patches():
+    of = subject()
+
+    def ready(patch, method):
+        cfg = OmegaConf.create(KEYS | {"patch": patch, "layer": None, "methods": [method, "random"]})
+        return make_ready(of, of.load(), cfg, torch.device("cpu"))
+
+    for method in ("permutation", "occlusion", *(["shapley"] if find_spec("captum") else [])):
+        assert refusal(ready, 5, method).startswith("patch=5: larger than the images, which are 4 pixels a side.")
+        assert ready(4, method).context.patch == 4
+    assert ready(5, "feature_map").context.patch == 5  # which nothing asks for
+
+
+@pytest.mark.parametrize(
+    "words", ["benchmark-removal", "benchmark-localization", "benchmark-sanity", "explain methods=[occlusion]"]
+)
+def test_a_patch_larger_than_the_images_costs_a_line(cli, untrained, tree, tmp_path, words):
+    command, *words = words.split()
+    if command == "explain":
+        words.append(f"images={tree[0]('one.png', torch.zeros(16, 16, 3))}")
+    words += [f"checkpoint={untrained('patches', 0)}", f"results={tmp_path / 'results'}", "device=cpu"]
+    assert one_line(cli(command, *words, "patch=17")).startswith(
+        "patch=17: larger than the images, which are 16 pixels"
+    )
+    assert not (tmp_path / "results").exists()
 
 
 class ElsewhereStill(nn.Module):

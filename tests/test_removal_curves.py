@@ -197,13 +197,14 @@ def test_ticks_add_up_to_the_images_read(model, images):
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
 def test_the_batch_size_changes_nothing(model, images, batch_size):
     for imputation in ("noise", "blur", "noisy_linear"):
-        whole, part = (
-            _measure(model, images, imputation=imputation, context=Context(patch=2, repeats=2, seed=5, batch_size=size))
-            for size in (500, batch_size)
+        whole, part, other = (
+            _measure(model, images, imputation=imputation, context=Context(patch=2, repeats=2, **words))
+            for words in ({"seed": 5}, {"seed": 5, "batch_size": batch_size}, {"seed": 6})
         )
         close = 1e-5 if imputation == "noisy_linear" else 1e-6  # two solutions to a tolerance are alike to that
         assert np.abs(whole.probability - part.probability).max() < close
         assert np.abs(whole.logit - part.logit).max() < 10 * close
+        assert np.abs(whole.probability - other.probability).max() > 1e-3
         for field in ("prediction", "targets", "labels", "degenerate", "fractions"):
             assert np.array_equal(getattr(whole, field), getattr(part, field))
 

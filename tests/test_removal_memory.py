@@ -115,6 +115,18 @@ def test_memory_does_not_grow_with_images_methods_and_fractions(imputation, monk
         assert many.most < few.most + more + BYTES / 2, (images, methods, fractions)
 
 
+def test_nor_does_that_of_solving_for_the_removed_pixels(monkeypatch):
+    """With half of them gone, at which all batches are solved for in one way: another one takes other memory."""
+    n = 2 * noise.CHUNK
+    few = follow(n, 1, 2, ["noisy_linear"], monkeypatch)
+    assert few.most > follow(n, 1, 2, ["noise"], monkeypatch).most + BYTES  # what it solves in is seen
+    for images, methods in ((2 * n, 1), (n, 2)):
+        many = follow(images, methods, 2, ["noisy_linear"], monkeypatch)
+        assert many.largest == few.largest
+        more = results(images, methods, 2) - results(n, 1, 2)
+        assert many.most < few.most + more + BYTES / 2, (images, methods)
+
+
 def test_whoever_keeps_maps_or_images_is_seen():
     maps = torch.rand(BATCH, SIDE, SIDE)
     ties = torch.arange(SIDE * SIDE)

@@ -9,6 +9,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -24,6 +25,7 @@ from fa_repro.rundir import RunDir
 
 METHODS = ("permutation", "random", "center")  # without the controls they would be added
 CPU = torch.device("cpu")
+SIZE = 3  # images of a batch
 BATCHES = 2
 PARTS = BATCHES * len(METHODS)
 TABLES = ("curves.csv", "differences.csv", "per_image.csv.gz")
@@ -31,7 +33,13 @@ TABLES = ("curves.csv", "differences.csv", "per_image.csv.gz")
 
 @pytest.fixture
 def words(untrained, tmp_path):
-    words = ["n_images=6", "batch_size=3", f"methods=[{','.join(METHODS)}]", "imputation=[mean,noise]", "repeats=1"]
+    words = [
+        "n_images=6",
+        f"batch_size={SIZE}",
+        f"methods=[{','.join(METHODS)}]",
+        "imputation=[mean,noise]",
+        "repeats=1",
+    ]
     words += ["fractions=[0,0.4,1]", "bootstrap=100", "patch=8", "device=cpu", f"results={tmp_path}"]
     return ["benchmark-removal", f"checkpoint={untrained('progress', 3)}", *words]
 
@@ -185,6 +193,36 @@ def test_progress_of_another_run_or_damaged_is_not_gone_on_from(cli, words, stop
     assert len(stopper.measured) == PARTS
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn", "one_format")
+def test_a_run_whose_memory_was_gone_goes_on_with_a_smaller_batch_and_ends_with_the_same_tables(
+    cli, words, stopper, tmp_path
+):
+    path = tmp_path / "benchmark-removal"
+    for name, *more in (["whole"], ["small", "batch_size=2"], ["other", "seed=1"]):
+        assert cli(*words, f"name={name}", *more).code == 0
+
+    def full():
+        raise torch.OutOfMemoryError("no room")
+
+    stopper.stop(4, full)
+    code, _, err = cli(*words, "name=run")
+    assert code == 2 and err.endswith("Give a smaller batch_size=.\n")
+    stopper.stop(1, _power_cut)
+    code, out, _ = cli(*words, "name=run", "batch_size=2")  # as the line says
+    assert code == 3 and "5 parts of another batch_size are measured again" in out and "going on" not in out
+    stopper.stop(None, _power_cut)
+    code, out, err = cli(*words, "name=run", "batch_size=2")
+    assert code == 0 and "5 parts of another batch_size" in out and "going on, 2 parts are measured" in out, err
+    assert [row for method, row in stopper.measured if method == "center"] == [0, 2, 4]
+    assert len(stopper.measured) == 3 * len(METHODS) - 1 and not _files(path / "run")
+    _same_tables(path / "run", path / "small")  # whatever had been measured before
+    images = {name: pd.read_csv(path / name / "per_image.csv.gz") for name in ("run", "whole", "other")}
+    assert np.abs(images["run"].target_probability - images["whole"].target_probability).max() < 1e-5
+    assert np.abs(images["run"].target_probability - images["other"].target_probability).max() > 1e-3
+    assert "already finished" in cli(*words, "name=run").out
+
+
 # --------------------------------------------------------------------------------------- the file itself
 
 
@@ -208,15 +246,15 @@ def _never():
 
 
 def test_a_part_is_found_once(rundir):
-    with Progress(rundir(), CPU) as progress:
+    with Progress(rundir(), CPU, SIZE) as progress:
         assert progress.part("a", _found(0.1))["values"].item() == 0.1
         assert progress.part("a", _never)["values"].item() == 0.1
         progress.part("b", _found(1 / 3))
-    again = Progress(rundir(), CPU)
+    again = Progress(rundir(), CPU, SIZE)
     assert list(again.parts) == ["a", "b"] and again.part("b", _never)["values"].item() == 1 / 3
     assert 0 < again.seconds < 60
     again.clear()
-    assert Progress(rundir(), CPU).parts == {} and not _files(rundir().path)
+    assert Progress(rundir(), CPU, SIZE).parts == {} and not _files(rundir().path)
 
 
 class Elsewhere(torch.Tensor):
@@ -227,7 +265,7 @@ class Elsewhere(torch.Tensor):
 
 
 def test_what_is_written_does_not_stay_on_the_device(rundir):
-    with Progress(rundir(), CPU) as progress:
+    with Progress(rundir(), CPU, SIZE) as progress:
         part = progress.part("a", lambda: {"values": Elsewhere()})
         assert type(part["values"]) is Elsewhere
     assert type(part["values"]) is torch.Tensor and part["values"].tolist() == [2.0]
@@ -236,27 +274,39 @@ def test_what_is_written_does_not_stay_on_the_device(rundir):
 def test_a_file_is_written_when_time_has_passed_and_on_leaving(rundir, monkeypatch):
     run, now = rundir(), [0.0]
     monkeypatch.setattr("fa_repro.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
-    with pytest.raises(KeyboardInterrupt), Progress(run, CPU) as progress:
+    with pytest.raises(KeyboardInterrupt), Progress(run, CPU, SIZE) as progress:
         for second, files in ((5, 0), (19, 0), (21, 1), (30, 1), (42, 2), (50, 2)):
             now[0] = float(second)
             progress.part(f"at {second}", _found(second))
             assert len(_files(run.path)) == files
         raise KeyboardInterrupt
     assert len(_files(run.path)) == 3
-    again = Progress(run, CPU)
+    again = Progress(run, CPU, SIZE)
     assert len(again.parts) == 6 and again.seconds == 50
 
 
+def test_parts_of_another_batch_size_are_left_aside_and_there_for_who_goes_back_to_it(rundir):
+    for size, value in ((SIZE, 1.0), (2, 2.0)):
+        with Progress(rundir(), CPU, size) as progress:
+            assert progress.parts == {} and progress.left_aside == (size == 2)
+            progress.part("a", _found(value))
+    for size, value in ((SIZE, 1.0), (2, 2.0)):
+        progress = Progress(rundir(), CPU, size)
+        assert progress.part("a", _never)["values"].item() == value and progress.left_aside == 1
+    progress.clear()
+    assert not _files(rundir().path)
+
+
 def test_overwrite_starts_anew(rundir):
-    with Progress(rundir(), CPU) as progress:
+    with Progress(rundir(), CPU, SIZE) as progress:
         progress.part("a", _found(1.0))
-    assert Progress(rundir(overwrite=True), CPU).parts == {}
+    assert Progress(rundir(overwrite=True), CPU, SIZE).parts == {}
 
 
 @pytest.mark.parametrize(("name", "value"), [("device", "cuda"), ("torch", "1.0"), ("format", 0)])
 def test_what_would_round_otherwise_is_refused(rundir, name, value):
-    with Progress(rundir(), CPU) as progress:
+    with Progress(rundir(), CPU, SIZE) as progress:
         progress._stamp[name] = value
         progress.part("a", _found(1.0))
     with pytest.raises(InputError, match=f"{name}: {value} there"):
-        Progress(rundir(), CPU)
+        Progress(rundir(), CPU, SIZE)

@@ -108,6 +108,28 @@ def test_what_changes_no_result_is_no_other_config(config, changes):
     assert opened(config(**changes)).finished
 
 
+def test_the_images_of_a_forward_pass_change_no_result_but_a_speed(config):
+    def opened(command, size):
+        return RunDir(config(batch_size=size), command, "run")
+
+    for command in ("explain", "benchmark-removal", "benchmark-sanity", "benchmark-localization"):
+        first = opened(command, 500)
+        first.finish("cpu")
+        assert opened(command, 4).finished and opened(command, 4).fingerprint == first.fingerprint
+        # Of a run of an earlier version, which had it in.
+        path = first.path / ".identity.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"batch_size": 500}))
+        assert opened(command, 4).finished
+        opened(command, 4).start()
+        assert "provenance.json" in names(first)
+    opened("benchmark-speed", 500).finish("cpu")
+    with pytest.raises(InputError, match="batch_size: 500 there, 4 here"):
+        opened("benchmark-speed", 4)
+    finished(config(trainer__batch_size=500))
+    with pytest.raises(InputError, match=r"trainer\.batch_size: 500 there, 4 here"):
+        RunDir(config(trainer__batch_size=4), "train", "run")
+
+
 def test_results_may_be_moved(config, tmp_path):
     finished(config())
     (tmp_path / "results").rename(tmp_path / "moved")

@@ -411,6 +411,10 @@ def test_removal_speed_of_a_checkpoint(cli, trained, tmp_path, monkeypatch):
             ("what=removal", "data=shapes", "data.n_test=20", "model=fa_cnn", "n_removed=1"),
             "n_removed: permutation needs two images",
         ),
+        (
+            ("what=removal", "data=shapes", "data.n_test=20", "model=fa_cnn", "patch=33"),
+            "patch=33: larger than the images, which are 32 pixels a side",
+        ),
         (("data=shapes", "model=fa_cnn", "trainer.augment.crop=40", "data.n_train=200"), "trainer.augment.crop=40"),
     ],
 )

@@ -226,21 +226,28 @@ def _job(command: str, cfg: Any, swept: set[str]) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        key = _key_of_memory(command, cfg)
-        print(f"fa-repro: out of memory ({first_line(error)}). Give a smaller {key}=.", file=sys.stderr)
+        print(f"fa-repro: out of memory ({first_line(error)}).{_more_memory(command, cfg)}", file=sys.stderr)
         return 2
 
 
-def _key_of_memory(command: str, cfg: Any) -> str:
-    """Return the key that decides how much memory a command takes."""
-    if command == "train" or (command == "benchmark-speed" and cfg.what == "training"):
-        return "trainer.batch_size"
+def _more_memory(command: str, cfg: Any) -> str:
+    """Return what to do where memory is gone: the key that decides how much a command takes, and what else it needs."""
+    from fa_repro.rundir import not_identity
+
+    what = cfg.what if command == "benchmark-speed" else None
+    if command == "train" or what == "training":
+        key = "trainer.batch_size"
     # These take all their images at once, or keep the maps of all.
-    if command in ("verify-gradcam", "benchmark-sanity") or (
-        command == "benchmark-speed" and cfg.what == "explanation"
-    ):
-        return "n_images"
-    return "batch_size"
+    elif command in ("verify-gradcam", "benchmark-sanity") or what == "explanation":
+        key = "n_images"
+    elif "batch_size" in cfg:
+        key = "batch_size"
+    else:
+        return ""
+    if key in not_identity(command):
+        return f" Give a smaller {key}=."
+    # The run has begun under its name, and would refuse another config.
+    return f" Give a smaller {key}= and, as that is another run, name=OTHER or overwrite=true."
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -292,7 +299,7 @@ def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:
         if "Value '" in text or "is not a valid" in text or "ValidationError" in text:
             return _wrong_value(key, text)
         if key in keys:
-            return f"{key} is no key of the {key.partition('.')[0]} that was chosen."
+            return f"{key} is no key of the {key.partition('.')[0]} that was chosen.{_whose(key, command)}"
         return f"{key} is no key of {command}.{did_you_mean(key.lstrip('+~').split('@')[0], keys)}"
     if found := re.search(r"Could not find '([^']+)'", text):
         group, _, option = found[1].rpartition("/")
@@ -303,6 +310,15 @@ def _refusal(error: Exception, command: str, keys: set[str]) -> str | None:
     if found := re.search(r"full_key: (\S+)", text):
         return _wrong_value(found[1], text)
     return " ".join(text.split("Set the environment")[0].split())
+
+
+def _whose(key: str, command: str) -> str:
+    """Return which model to choose for a key that the chosen one has not; none that the command would refuse."""
+    from fa_repro.config import models_with
+
+    only_ours = command in ("train", "verify-gradcam")
+    models = [name for name in models_with(key) if not (only_ours and name in ("torchvision", "factory"))]
+    return f" Give {' or '.join(f'model={name}' for name in models)}, too." if models else ""
 
 
 def _wrong_value(key: str, text: str) -> str:

@@ -4,7 +4,7 @@ Hydra holds the YAML of ``configs/`` and the words of the command line against t
 wrong type is refused before anything starts. Values that no run could use are refused by `fa_repro.bounds`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -258,6 +258,16 @@ SCHEMAS: dict[str, type[CommandConfig | ReportConfig]] = {
 }
 
 
+# By the choice of model= that has such a config; others of ours build on one of these.
+MODELS: dict[str, type[ModelConfig]] = {
+    "fa_cnn": FACNNConfig,
+    "resnet_small": ResNetSmallConfig,
+    "resnet_whitened": ResNetWhitenedConfig,
+    "torchvision": TorchvisionConfig,
+    "factory": FactoryConfig,
+}
+
+
 def register() -> None:
     """Make the schemas known to Hydra under the names that the YAML files' defaults lists use."""
     store = ConfigStore.instance()
@@ -267,27 +277,26 @@ def register() -> None:
     store.store(group="schema", name="data", node=DataConfig)
     store.store(group="schema", name="trainer", node=TrainerConfig)
     store.store(group="schema", name="model", node=ModelConfig)
-    store.store(group="schema", name="fa_cnn", node=FACNNConfig)
-    store.store(group="schema", name="resnet_small", node=ResNetSmallConfig)
-    store.store(group="schema", name="resnet_whitened", node=ResNetWhitenedConfig)
-    store.store(group="schema", name="torchvision", node=TorchvisionConfig)
-    store.store(group="schema", name="factory", node=FactoryConfig)
+    for name, model in MODELS.items():
+        store.store(group="schema", name=name, node=model)
 
 
 def known_keys(schema: type) -> set[str]:
     """Every dotted key that a command understands, over all models: what a mistyped key is compared with."""
-    from dataclasses import fields, is_dataclass
-
     keys: set[str] = set()
 
     def walk(cls: type, prefix: str) -> None:
         for item in fields(cls):
             keys.add(prefix + item.name)
-            models = (FACNNConfig, ResNetSmallConfig, ResNetWhitenedConfig, TorchvisionConfig, FactoryConfig)
-            kinds = models if item.type is ModelConfig else (item.type,)
+            kinds = tuple(MODELS.values()) if item.type is ModelConfig else (item.type,)
             for kind in kinds:
                 if isinstance(kind, type) and is_dataclass(kind):
                     walk(kind, f"{prefix}{item.name}.")
 
     walk(schema, "")
     return keys
+
+
+def models_with(key: str) -> list[str]:
+    """Return the choices of model= that have ``key``, such as ``model.weights``."""
+    return [name for name, model in MODELS.items() if key in {f"model.{item.name}" for item in fields(model)}]

@@ -1,7 +1,7 @@
 """A long measurement, part by part: what has been found is kept in the run directory until the run is done.
 
-A part's figures must depend on nothing but its name and the run's config, so that a run that was stopped ends with the
-same figures, bit for bit, in whatever order its parts were found.
+A part's figures must depend on nothing but its name, the run's config and the batch size, so that a run that was
+stopped ends with the same figures, bit for bit, in whatever order its parts were found.
 """
 
 import time
@@ -29,16 +29,18 @@ class Progress:
 
     Attributes:
         parts: by name, those found so far, in this start or an earlier one.
-        seconds: that earlier starts have taken.
+        seconds: that earlier starts have taken for them.
+        left_aside: how many parts an earlier start found with another batch size.
 
     """
 
-    def __init__(self, rundir: RunDir, device: torch.device) -> None:
+    def __init__(self, rundir: RunDir, device: torch.device, batch_size: int) -> None:
         """Take over what earlier starts of the same run have found.
 
         Args:
             rundir: started.
             device: of the run; another kind of device rounds otherwise.
+            batch_size: of the run; with another one, a part of the same name is of other images.
 
         Raises:
             InputError: a file of it is damaged, or of another run, device or version.
@@ -51,9 +53,11 @@ class Progress:
             "device": device.type,
             "torch": str(torch.__version__),
             "fa-repro": __version__,
+            "batch_size": batch_size,
         }
         self.parts: dict[str, Part] = {}
         self.seconds = 0.0
+        self.left_aside = 0
         files = sorted(rundir.path.glob(_PATTERN))
         for file in files:
             self._take(file)
@@ -69,6 +73,9 @@ class Progress:
             other = [key for key in self._stamp if stamp.get(key) != self._stamp[key]]
         except Exception as error:  # torch raises what its zip and pickle readers raise
             raise InputError(f"{file}: can't be gone on from ({type(error).__name__}). {again}") from None
+        if other == ["batch_size"]:  # whose memory was gone, say; the file stays, for who goes back to that size
+            self.left_aside += len(parts)
+            return
         if other:
             words = "is of another run" if other[0] in ("format", "run") else f"was made with another {other[0]}"
             detail = f" ({other[0]}: {stamp.get(other[0])} there, {self._stamp[other[0]]} here)"

@@ -9,6 +9,7 @@ from torch import nn
 
 from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import choose_layer
+from fa_repro.attribution.patches import check_patch
 from fa_repro.data import ImageSet
 from fa_repro.models.external import check_batch, probe
 from fa_repro.subject import Subject
@@ -35,6 +36,7 @@ class Ready(NamedTuple):
     settings: str
 
 
+_PATCHED = ("permutation", "occlusion", "shapley")  # hide a patch at a time
 # Over how much a method averages, and what stands for a patch that it hides.
 _AVERAGES = {"permutation": "repeats", "integrated_gradients": "n_steps", "shapley": "n_samples"}
 _BASED = ("occlusion", "integrated_gradients", "shapley")
@@ -64,7 +66,7 @@ def make_ready(
         controls: whether the controls are added where they are not asked for.
 
     Raises:
-        InputError: layer or methods can't be used, or the model can't take the images, or reads those of a batch
+        InputError: layer, methods or patch can't be used, or the model can't take the images, or reads those of a batch
             together.
 
     """
@@ -75,6 +77,8 @@ def make_ready(
     check_batch(model, images.images[:2].float() / 255, subject.name)
     layer = choose_layer(model, cfg.layer, images.images[:1].float() / 255)
     methods, notes = choose_methods(cfg.methods, model, subject.name, images.images, layer, controls)
+    if set(methods) & set(_PATCHED):
+        check_patch(cfg.patch, images.images)
     for line in notes:
         print(line)
     context = Context(

@@ -22,8 +22,16 @@ from fa_repro.provenance import command_line, git_state, provenance
 IDENTITY, PROVENANCE, DONE = ".identity.json", "provenance.json", "DONE.json"  # the last two of a finished run
 # Of a config, what does not change a run's result.
 _NOT_IDENTITY = ("results", "name", "overwrite", "device")
+# Nor the images of a forward pass, so that who has run out of memory can go on with fewer; where speed is the result
+# they do.
+_NO_RESULT_BUT_SPEED = ("batch_size",)
 # Nor of a data set's; torchvision's sets are the same wherever they lie, too, while an image folder is its root.
 _NO_PIXELS = ("cache", "download")
+
+
+def not_identity(command: str) -> tuple[str, ...]:
+    """Return the keys of a config in which two runs of ``command`` may differ and still be the same run."""
+    return _NOT_IDENTITY if command == "benchmark-speed" else (*_NOT_IDENTITY, *_NO_RESULT_BUT_SPEED)
 
 
 def data_label(data: Mapping[str, Any] | DictConfig) -> str:
@@ -70,7 +78,8 @@ class RunDir:
         self.command = command
         resolved = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(resolved, dict)
-        identity = {str(k): v for k, v in resolved.items() if k not in _NOT_IDENTITY} | {"inputs": inputs or {}}
+        self._apart = not_identity(command)
+        identity = {str(k): v for k, v in resolved.items() if k not in self._apart} | {"inputs": inputs or {}}
         if isinstance(data := identity.get("data"), dict):
             apart = (*_NO_PIXELS, *(["root"] if data["name"] != "image_folder" else []))
             identity["data"] = {key: value for key, value in data.items() if key not in apart}
@@ -86,7 +95,7 @@ class RunDir:
             raise InputError(f"{self.path}: {error.strerror or error}. Give another results= folder.") from None
 
     def _look(self) -> bool:
-        before = self._read(IDENTITY)
+        before = self._identity_there()
         if before is not None and before != self._identity and not self._overwrite:
             raise InputError(
                 f"{self.path} holds a run with another {_difference(before, self._identity)}. "
@@ -118,7 +127,7 @@ class RunDir:
                     if file.is_file():
                         file.unlink()
             (self.path / DONE).unlink(missing_ok=True)
-            if self._read(IDENTITY) != self._identity:
+            if self._identity_there() != self._identity:
                 # An earlier run's, as in a fresh clone: its figures must not pass for those of the config below.
                 (self.path / PROVENANCE).unlink(missing_ok=True)
             self.write_text(IDENTITY, json.dumps(self._identity, indent=1))
@@ -140,6 +149,12 @@ class RunDir:
             return json.loads((self.path / name).read_text())
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
+
+    def _identity_there(self) -> dict[str, Any] | None:
+        """Return the identity of the run that lies here; None if there is none."""
+        before = self._read(IDENTITY)
+        # Earlier versions wrote the batch size down, too.
+        return None if before is None else {key: value for key, value in before.items() if key not in self._apart}
 
     @property
     def fingerprint(self) -> str:

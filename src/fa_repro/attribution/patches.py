@@ -6,6 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from fa_repro.attribution.upsampling import upsample
+from fa_repro.errors import InputError
+
+
+def check_patch(patch: int, images: Tensor) -> None:
+    """Refuse a patch larger than ``images`` (N,C,H,W): that is no part of them, and captum's window would not fit.
+
+    Raises:
+        InputError: says how large they are.
+
+    """
+    side = min(images.shape[-2:])
+    if patch > side:
+        raise InputError(
+            f"patch={patch}: larger than the images, which are {side} pixels a side. Give a smaller patch=."
+        )
 
 
 def patch_numbers(size: tuple[int, int], patch: int, device: torch.device) -> Tensor:

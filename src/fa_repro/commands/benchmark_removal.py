@@ -66,7 +66,9 @@ def run(cfg: DictConfig) -> int:
     total = len(subject.trainings) * len(images) * readings
     bar = tqdm(total=total, desc="removing pixels", unit="img", delay=2, disable=None)
     found: list[list[Measured]] = []  # by training and imputation
-    with Progress(rundir, device) as progress, bar:
+    with Progress(rundir, device, cfg.batch_size) as progress, bar:
+        if progress.left_aside:
+            print(f"{rundir.path}: {progress.left_aside} parts of another batch_size are measured again.")
         if progress.parts:
             print(f"{rundir.path}: going on, {len(progress.parts)} parts are measured.")
             bar.update(images_read(progress.parts.values()))

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from fa_repro.attribution import Context
 from fa_repro.attribution.feature_layer import choose_layer
+from fa_repro.attribution.patches import check_patch
 from fa_repro.data import ImageSet
 from fa_repro.device import choose_device, describe
 from fa_repro.errors import InputError
@@ -79,8 +80,12 @@ def _trainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch
 
 
 def _explainers(subject: Subject, images: ImageSet, cfg: DictConfig, device: torch.device) -> Contest:
-    if cfg.what == "removal" and len(images) < 2:
-        raise InputError("n_removed: permutation needs two images or more, as a patch is replaced by another image's.")
+    if cfg.what == "removal":
+        check_patch(cfg.patch, images.images)
+        if len(images) < 2:
+            raise InputError(
+                "n_removed: permutation needs two images or more, as a patch is replaced by another image's."
+            )
     model = subject.frozen().to(device)
     probe(model, images.images[:1].float() / 255, len(images.classes), subject.name)
     mean, std = (torch.tensor(values, device=device) for values in (subject.task.mean, subject.task.std))
