@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from fa_repro.removal import noisy_linear
-from fa_repro.removal.noisy_linear import MAX_ITERATIONS, fill_linearly
+from fa_repro.removal import multigrid, noisy_linear
+from fa_repro.removal.multigrid import MAX_ITERATIONS
+from fa_repro.removal.noisy_linear import fill_linearly
 
 module = import_module("fa_repro.removal.noisy_linear")  # the package hands on the function under the same name
 EDGE, CORNER = 1 / 6, 1 / 12
@@ -139,13 +140,13 @@ def test_a_large_image_takes_few_iterations(monkeypatch):
     """Plain conjugate gradients need hundreds here; the preconditioner's count hardly grows with the size."""
     images, mask = _images(1, 1, 128, 128), _masks(1, 128, 128, 0.9)
     mask = mask | _disc(128, True)
-    monkeypatch.setattr(module, "MAX_ITERATIONS", 10)
+    monkeypatch.setattr(multigrid, "MAX_ITERATIONS", 10)
     out = fill_linearly(images, mask)
     neighbours = torch.tensor([[[[1.0, 2, 1], [2, 0, 2], [1, 2, 1]]]])
     sums, inside = (torch.conv2d(field, neighbours, padding=1) for field in (out, torch.ones(1, 1, 128, 128)))
     assert (out - sums / inside)[mask[:, None]].abs().max() < 1e-4  # each is the mean of its neighbours
     assert (out - sums / inside)[~mask[:, None]].abs().max() > 1e-2
-    monkeypatch.setattr(module, "_cycle", lambda grids, level, residual: residual * grids[0].step)
+    monkeypatch.setattr(multigrid, "_cycle", lambda grids, level, residual: residual * grids[0].step)
     with pytest.raises(RuntimeError, match="did not converge in 10 iterations"):
         fill_linearly(images, mask)
 
