@@ -61,7 +61,7 @@ case $profile in
     cifar10
     models=(fa_cnn fa_cnn_fine fa_cnn_local fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
     chosen=(fa_cnn_fine resnet_whitened) seeds=(1 2)
-    removed=("${models[@]}") localized=(fa_cnn fa_cnn_fine fa_cnn_local resnet_whitened)
+    removed=("${models[@]}" fa_cnn_finer) localized=(fa_cnn fa_cnn_fine fa_cnn_local resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid,grid_peak]) randomised=() ;;
   tiny_imagenet)
     folder Tiny-ImageNet

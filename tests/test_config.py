@@ -105,7 +105,9 @@ def test_each_trainer_composes(trainer):
     assert not OmegaConf.missing_keys(cfg)
 
 
-@pytest.mark.parametrize("name", ["fa_cnn_fine", "fa_cnn_local", "fa_cnn_large", "resnet_whitened", "resnet_small"])
+@pytest.mark.parametrize(
+    "name", ["fa_cnn_fine", "fa_cnn_finer", "fa_cnn_local", "fa_cnn_large", "resnet_whitened", "resnet_small"]
+)
 def test_networks_that_are_compared_cost_about_the_same(name):
     def cost(name):
         model = build_model(OmegaConf.to_container(composed("train", f"model={name}").model), TASK)

@@ -144,9 +144,21 @@ def seen(**changed):
     return len(rows)
 
 
+def window_of(model):
+    """Return the keys that decide what a map's value sees, of a model's config; what it does not say is fa_cnn's."""
+    configs = [OmegaConf.load(Path(__file__).parents[1] / f"configs/model/{name}.yaml") for name in ("fa_cnn", model)]
+    return {key: list(next(c for c in reversed(configs) if key in c)[key]) for key in ("pool", "depth", "shrink")}
+
+
+def test_finer_maps_see_as_much_as_fine_ones_at_twice_the_places():
+    fine, finer = window_of("fa_cnn_fine"), window_of("fa_cnn_finer")
+    assert seen(**fine) == seen(**finer) == 39
+    assert (fine["pool"], finer["pool"]) == ([1, 1, 2], [1, 1, 1])  # of the side, before each branch
+    assert seen(**window_of("fa_cnn")) > 39
+
+
 def test_the_local_networks_maps_see_17_pixels():
-    config = OmegaConf.load(Path(__file__).parents[1] / "configs/model/fa_cnn_local.yaml")
-    keys = {key: list(config[key]) for key in ("pool", "depth", "shrink")}
+    keys = window_of("fa_cnn_local")
     assert seen(**keys) == 17
     assert seen(**keys | {"depth": [2, 2, 1]}) == 17 + 4  # one more 3x3 convolution on every second pixel
     assert seen(**keys | {"pool": [1, 1, 2]}) > 17
