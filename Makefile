@@ -22,7 +22,7 @@ $(READY): pyproject.toml requirements.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --requirement requirements.txt --editable '.[captum,superpixels,test,lint]'
 	touch $@
 
-reproduce-all: $(READY) ## train, verify and benchmark every network, and report: PROFILE=shapes, or PROFILE=cifar10, tiny_imagenet, fashion_mnist or search DATA=DIR (on a GPU: cifar10_gpu, fashion_mnist_gpu, imagenette_gpu)
+reproduce-all: $(READY) ## train, verify and benchmark every network, and report: PROFILE=shapes, or PROFILE=cifar10, tiny_imagenet, imagenette, fashion_mnist or search DATA=DIR (on a GPU: cifar10_gpu, fashion_mnist_gpu, imagenette_gpu)
 	@BIN=$(BIN) scripts/reproduce.sh $(PROFILE) $(if $(DATA),"$(DATA)")
 
 report: $(READY) ## gather everything under results/ into results/REPORT.md and the README

@@ -8,7 +8,7 @@
 #                                            pixels removed in training, results/cifar10-removal and, with a loss that keeps
 #                                            maps local, results/cifar10-locality
 #     scripts/reproduce.sh tiny_imagenet DIR 20 of its classes, with a box for each image: DIR/train/CLASS/*, DIR/val/CLASS/* and
-#                                            DIR/boxes.csv; results in results/tiny_imagenet
+#                                            DIR/boxes.csv; results in results/tiny_imagenet. imagenette likewise
 #     scripts/reproduce.sh fashion_mnist DIR Fashion-MNIST in DIR/FashionMNIST/raw, as torchvision leaves it; results in
 #                                            results/fashion_mnist
 #     scripts/reproduce.sh cifar10_gpu DIR   on a GPU, three seeds of each network: CIFAR-10 in DIR as above; results in
@@ -59,15 +59,15 @@ case $profile in
     images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
     cifar10
-    models=(fa_cnn fa_cnn_fine fa_cnn_local fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
+    models=(fa_cnn fa_cnn_fine fa_cnn_finer fa_cnn_local fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
     chosen=(fa_cnn_fine resnet_whitened) seeds=(1 2)
-    removed=("${models[@]}" fa_cnn_finer) localized=(fa_cnn fa_cnn_fine fa_cnn_local resnet_whitened)
+    removed=("${models[@]}") localized=(fa_cnn fa_cnn_fine fa_cnn_local resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid,grid_peak]) randomised=() ;;
-  tiny_imagenet)
-    folder Tiny-ImageNet
+  tiny_imagenet | imagenette)
+    folder "$([ "$profile" = imagenette ] && echo Imagenette || echo Tiny-ImageNet)"
     data=("data.root=$data_dir")
     for model in fa_cnn_fine resnet_whitened; do
-      train tiny_imagenet "$out" "$model" "model=$model"
+      train "$profile" "$out" "$model" "model=$model"
       verify "$out" "$model"
       "$fa_repro" benchmark-localization "checkpoint=$out/train/$model/checkpoint.pt" "results=$out" "name=$model" \
         'measures=[pointing_game,energy]' 'methods=[feature_map,depth_map,contrast_map,grad_cam,occlusion]' patch=8 \
@@ -108,7 +108,7 @@ case $profile in
         'methods=[feature_map,grad_cam,occlusion]' >/dev/null
     done
     exec "$fa_repro" report ;;
-  *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10, tiny_imagenet, fashion_mnist, search, cifar10_gpu, fashion_mnist_gpu or imagenette_gpu." >&2; exit 2 ;;
+  *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10, tiny_imagenet, imagenette, fashion_mnist, search, cifar10_gpu, fashion_mnist_gpu or imagenette_gpu." >&2; exit 2 ;;
 esac
 
 network() { # RECIPE RESULTS MODEL

@@ -21,7 +21,8 @@ def commands_of(folder, *words):
 
 
 @pytest.mark.parametrize(
-    "words", [["shapes"], *([profile, "data"] for profile in ("cifar10", "tiny_imagenet", "fashion_mnist"))]
+    "words",
+    [["shapes"], *([profile, "data"] for profile in ("cifar10", "tiny_imagenet", "imagenette", "fashion_mnist"))],
 )
 def test_the_script_makes_the_runs_that_the_report_asks_for(tmp_path, words):
     made = set()

@@ -29,22 +29,21 @@ RESNETS = ("resnet_whitened", "resnet_small", "resnet18")  # what FA-CNN is held
 # In the order of the tables.
 MODELS = ("fa_cnn", "fa_cnn_fine", "fa_cnn_finer", "fa_cnn_local", "fa_cnn_large", *ABLATIONS, *RESNETS)
 # The networks of a profile, as in scripts/reproduce.sh, by group; the report says which of their runs are missing.
+CIFAR10 = ("fa_cnn", "fa_cnn_fine", "fa_cnn_finer", "fa_cnn_local", *ALONE, "resnet_whitened", "resnet_small")
 PROFILES = {
     "shapes": ("fa_cnn", *ALONE, "resnet_whitened"),
-    "cifar10": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", *ALONE, "resnet_whitened", "resnet_small"),
-    "cifar10-removal": (
-        *("fa_cnn", "fa_cnn_fine", "fa_cnn_finer", "fa_cnn_local"),
-        *ALONE,
-        *("resnet_whitened", "resnet_small"),
-    ),
+    "cifar10": CIFAR10,
+    "cifar10-removal": CIFAR10,
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened"),
     "tiny_imagenet": ("fa_cnn_fine", "resnet_whitened"),
+    "imagenette": ("fa_cnn_fine", "resnet_whitened"),
     "fashion_mnist": ("fa_cnn", "resnet_small"),
 }
 # What is done with each network of a group, where it isn't this; and with more seeds of the chosen ones.
 ASKED = ("train", "verify-gradcam", "benchmark-removal")
 ASKED_OF = {
     "tiny_imagenet": ("train", "verify-gradcam", "benchmark-localization"),
+    "imagenette": ("train", "verify-gradcam", "benchmark-localization"),
     "fashion_mnist": ("train", "verify-gradcam"),
 }
 CHOSEN, MORE_SEEDS = ("fa_cnn_fine", "resnet_whitened"), (1, 2)
