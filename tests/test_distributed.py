@@ -76,37 +76,48 @@ def test_a_resumed_training_ends_with_the_same_weights(found):
     assert found["resumed_equal"]
 
 
-@pytest.mark.slow
-def test_train_under_torchrun_leaves_one_run(tiny, tmp_path):
-    words = ("-m", "fa_repro", "train", *tiny, "trainer.epochs=1", f"results={tmp_path}", "name=two")
-    done = torchrun(*words)
+@pytest.fixture(scope="module")
+def words(tiny) -> tuple[str, ...]:
+    return ("-m", "fa_repro", "train", *tiny, "trainer.epochs=4")
+
+
+@pytest.fixture(scope="module")
+def whole(words, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The results of a training by two processes that nobody stopped, and what they said."""
+    results = tmp_path_factory.mktemp("whole")
+    done = torchrun(*words, f"results={results}", "name=two")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test top-1") == 1 and done.stderr.count("epoch 1/1") == 1
-    folder = tmp_path / "train" / "two"
-    assert [path.name for path in tmp_path.glob("*/*")] == ["two"]
+    return results, done
+
+
+@pytest.mark.slow
+def test_train_under_torchrun_leaves_one_run(words, whole):
+    results, done = whole
+    assert done.stdout.count("test top-1") == 1 and done.stderr.count("epoch 4/4") == 1
+    folder = results / "train" / "two"
+    assert [path.name for path in results.glob("*/*")] == ["two"]
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["processes"], metrics["n_test"]) == (2, 60)
-    assert len(pd.read_csv(folder / "history.csv")) == 1
+    assert len(pd.read_csv(folder / "history.csv")) == 4
     assert {"checkpoint.pt", "DONE.json", "provenance.json"} <= {path.name for path in folder.iterdir()}
-    again = torchrun(*words)
+    again = torchrun(*words, f"results={results}", "name=two")
     assert again.returncode == 0 and again.stdout.count("already finished") == 1
 
 
 @pytest.mark.slow
-def test_killed_processes_go_on_together_and_end_with_the_same_weights(tiny, tmp_path):
-    words = ("-m", "fa_repro", "train", *tiny, "trainer.epochs=4", f"results={tmp_path}")
-    with subprocess.Popen(launched(*words, "name=killed"), stderr=subprocess.PIPE, text=True, env=ENVIRON) as process:
+def test_killed_processes_go_on_together_and_end_with_the_same_weights(words, whole, tmp_path):
+    words = (*words, f"results={tmp_path}", "name=killed")
+    with subprocess.Popen(launched(*words), stderr=subprocess.PIPE, text=True, env=ENVIRON) as process:
         for line in process.stderr:
             if line.startswith("epoch 2/4"):
                 process.terminate()  # torchrun ends its processes
                 break
     killed = tmp_path / "train" / "killed"
     assert not (killed / "DONE.json").exists()
-    again = torchrun(*words, "name=killed")
+    again = torchrun(*words)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("going on after epoch") == 1 and again.stderr.count("epoch 4/4") == 1
-    assert torchrun(*words, "name=whole").returncode == 0
-    first, second = (torch.load(tmp_path / "train" / name / "checkpoint.pt") for name in ("killed", "whole"))
+    first, second = (torch.load(run / "checkpoint.pt") for run in (killed, whole[0] / "train" / "two"))
     assert equal(first["state"], second["state"])
 
 
