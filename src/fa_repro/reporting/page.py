@@ -40,7 +40,7 @@ AGAIN = (
     "Trainings that were made twice, by one config and seed, on what machine there was. The row is the mean ± "
     "standard deviation of its trainings (their number), and says how far off the second result may be; of three "
     "trainings it is known so badly that chance alone puts a second result beyond two deviations once in four or five "
-    "times:"
+    "times, of two once in three:"
 )
 WRITTEN = (
     "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's "
