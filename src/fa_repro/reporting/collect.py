@@ -41,9 +41,10 @@ PROFILES = {
 }
 # What is done with each network of a group, where it isn't this; and with more seeds of the chosen ones.
 ASKED = ("train", "verify-gradcam", "benchmark-removal")
+ASKED_WITH_BOXES = ("train", "verify-gradcam", "benchmark-localization")
 ASKED_OF = {
-    "tiny_imagenet": ("train", "verify-gradcam", "benchmark-localization"),
-    "imagenette": ("train", "verify-gradcam", "benchmark-localization"),
+    "tiny_imagenet": ASKED_WITH_BOXES,
+    "imagenette": ASKED_WITH_BOXES,
     "fashion_mnist": ("train", "verify-gradcam"),
 }
 CHOSEN, MORE_SEEDS = ("fa_cnn_fine", "resnet_whitened"), (1, 2)
