@@ -1,11 +1,14 @@
-"""Trainings that were made twice, by one config and seed: does a row's result come out again?
+"""Trainings that were made more than once, by one config and seed: does a row's result come out again?
 
-Runs of ``results=RESULTS/again/GROUP`` are held against those of the same name in ``RESULTS/GROUP``.
+Runs NAME and NAME-ANYTHING of ``results=RESULTS/again/GROUP`` are held against NAME of ``RESULTS/GROUP``.
 """
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+from scipy import stats
 
 from fa_repro.reporting.collect import Group, Run
 from fa_repro.tables import markdown_table
@@ -18,7 +21,7 @@ DEVIATIONS = 2.0
 
 
 class Pair(NamedTuple):
-    """One training twice.
+    """A training, and one by the same words.
 
     Attributes:
         group: of the row.
@@ -40,6 +43,15 @@ class Pair(NamedTuple):
             return None
         return abs(top1(self.second) - statistics.mean(self.row)) <= DEVIATIONS * statistics.stdev(self.row)
 
+    @property
+    def chance(self) -> float | None:
+        """How often another training of the same distribution, a normal one, lies beyond; None as above.
+
+        From the prediction interval: it differs from the mean of n by t of n - 1 degrees of freedom times s √(1 + 1/n).
+        """
+        n = len(self.row)
+        return None if n < 2 else 2 * float(stats.t.sf(DEVIATIONS / math.sqrt(1 + 1 / n), n - 1))
+
 
 def top1(run: Run) -> float:
     """Return a training's top-1 on the test images, in percent."""
@@ -58,11 +70,12 @@ def pairs(found: Sequence[Group]) -> Iterator[Pair]:
         name = again.name.partition("/")[2]
         networks = groups[name].networks if name in groups else {}
         known = {run.name: (run, runs) for runs in networks.values() for run in runs}
-        for runs in again.networks.values():
-            for second in runs:
-                first, row = known.get(second.name, (None, []))
-                if first is not None and _words(first) == _words(second):
+        for second in (run for runs in again.networks.values() for run in runs):
+            # The longest name first: fa_cnn-seed1-xeon is of fa_cnn-seed1, where there is one.
+            for first, row in (known[first] for first in sorted(known, key=len, reverse=True)):
+                if f"{second.name}-".startswith(f"{first.name}-") and _words(first) == _words(second):
                     yield Pair(name, first, second, [top1(run) for run in row])
+                    break
 
 
 def _words(run: Run) -> tuple[Any, ...]:
@@ -83,9 +96,18 @@ def again_table(found: Sequence[Group]) -> str:
                 *(f"{top1(run):.2f} ({_where(run)})" for run in (pair.first, pair.second)),
                 f"{mean:.2f}" + ("" if spread is None else f" ± {spread:.2f} ({len(pair.row)})"),
                 {None: "–", True: "yes", False: "**no**"}[pair.came_out],
+                "–" if pair.chance is None else f"{pair.chance:.0%}".replace("%", " %"),
             ]
         )
-    header = ["trained as", "run", "top-1 [%]", "again", "the row", f"within {DEVIATIONS:g} deviations"]
+    header = [
+        "trained as",
+        "run",
+        "top-1 [%]",
+        "again",
+        "the row",
+        f"within {DEVIATIONS:g} deviations",
+        "beyond by chance",
+    ]
     return markdown_table(header, rows) if rows else ""
 
 

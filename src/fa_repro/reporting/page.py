@@ -37,10 +37,9 @@ GAPS = (
     "no difference; positive where FA-CNN is ahead:"
 )
 AGAIN = (
-    "Trainings that were made twice, by one config and seed, on what machine there was. The row is the mean ± "
-    "standard deviation of its trainings (their number), and says how far off the second result may be; of three "
-    "trainings it is known so badly that chance alone puts a second result beyond two deviations once in four or five "
-    "times, of two once in three:"
+    "Trainings that were made more than once, by one config and seed, on what machine there was. The row is the mean ± "
+    "standard deviation of its trainings (their number), and says how far off another result may be. Of so few "
+    "trainings it is known badly; the last column says how often chance alone puts one more beyond two deviations:"
 )
 WRITTEN = (
     "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's "
