@@ -4,9 +4,10 @@
 #
 #     scripts/reproduce.sh shapes            the embedded data set, results in results/shapes
 #     scripts/reproduce.sh cifar10 DIR       CIFAR-10 in DIR: DIR/train/CLASS/*.png (or DIR/cifar10/train/...), or what
-#                                            torchvision downloads; results in results/cifar10 and, of networks that saw
-#                                            pixels removed in training, results/cifar10-removal and, with a loss that keeps
-#                                            maps local, results/cifar10-locality
+#                                            torchvision downloads; results in results/cifar10 and, of longer trainings,
+#                                            results/cifar10-long, of networks that saw pixels removed in training,
+#                                            results/cifar10-removal and, with a loss that keeps maps local,
+#                                            results/cifar10-locality
 #     scripts/reproduce.sh tiny_imagenet DIR 20 of its classes, with a box for each image: DIR/train/CLASS/*, DIR/val/CLASS/* and
 #                                            DIR/boxes.csv; results in results/tiny_imagenet. imagenette likewise
 #     scripts/reproduce.sh fashion_mnist DIR Fashion-MNIST in DIR/FashionMNIST/raw, as torchvision leaves it; results in
@@ -54,14 +55,14 @@ variant() { # RESULTS NAME VARIANT WORDS...: the same on fewer images, without t
 case $profile in
   shapes)
     data=(data=shapes)
-    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) removed=() localized=()
+    models=(fa_cnn fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_whitened) long=() removed=() localized=()
     chosen=(fa_cnn resnet_whitened) seeds=()
     images=(n_images=60 repeats=1) shown=(n_images=60 repeats=1) randomised=(n_images=20 repeats=1) ;;
   cifar10)
     cifar10
     models=(fa_cnn fa_cnn_fine fa_cnn_finer fa_cnn_local fa_cnn_undamped fa_cnn_plain fa_cnn_linear_head resnet_small resnet_whitened)
     chosen=(fa_cnn_fine resnet_whitened) seeds=(1 2)
-    removed=("${models[@]}") localized=(fa_cnn fa_cnn_fine fa_cnn_local resnet_whitened)
+    long=(fa_cnn resnet_whitened) removed=("${models[@]}") localized=(fa_cnn fa_cnn_fine fa_cnn_local resnet_whitened)
     images=(n_images=2000) shown=(measures=[grid,grid_peak]) randomised=() ;;
   tiny_imagenet | imagenette)
     folder "$([ "$profile" = imagenette ] && echo Imagenette || echo Tiny-ImageNet)"
@@ -111,10 +112,14 @@ case $profile in
   *) echo "reproduce: no profile '$profile'. Choose shapes, cifar10, tiny_imagenet, imagenette, fashion_mnist, search, cifar10_gpu, fashion_mnist_gpu or imagenette_gpu." >&2; exit 2 ;;
 esac
 
-network() { # RECIPE RESULTS MODEL
+classifier() { # RECIPE RESULTS MODEL
   echo "== $2: $3"
   train "$1" "$2" "$3" "model=$3"
   verify "$2" "$3"
+}
+
+network() { # RECIPE RESULTS MODEL
+  classifier "$@"
   removal "$2" "$3"
 }
 
@@ -126,6 +131,7 @@ maps() { # RESULTS MODEL: where its maps lie, and whether they come from what wa
 }
 
 for model in "${models[@]}"; do network "$profile" "$out" "$model"; done
+for model in ${long[@]+"${long[@]}"}; do classifier "${profile}_long" "$out-long" "$model"; done
 for model in ${removed[@]+"${removed[@]}"}; do network "${profile}_removal" "$out-removal" "$model"; done
 for model in ${localized[@]+"${localized[@]}"}; do network "${profile}_locality" "$out-locality" "$model"; done
 # The control: of a probability, Grad-CAM is not the class map, and the check must say so.

@@ -33,6 +33,7 @@ CIFAR10 = ("fa_cnn", "fa_cnn_fine", "fa_cnn_finer", "fa_cnn_local", *ALONE, "res
 PROFILES = {
     "shapes": ("fa_cnn", *ALONE, "resnet_whitened"),
     "cifar10": CIFAR10,
+    "cifar10-long": ("fa_cnn", "resnet_whitened"),
     "cifar10-removal": CIFAR10,
     "cifar10-locality": ("fa_cnn", "fa_cnn_fine", "fa_cnn_local", "resnet_whitened"),
     "tiny_imagenet": ("fa_cnn_fine", "resnet_whitened"),
@@ -45,6 +46,7 @@ ASKED_WITH_BOXES = ("train", "verify-gradcam", "benchmark-localization")
 ASKED_OF = {
     "tiny_imagenet": ASKED_WITH_BOXES,
     "imagenette": ASKED_WITH_BOXES,
+    "cifar10-long": ("train", "verify-gradcam"),
     "fashion_mnist": ("train", "verify-gradcam"),
 }
 CHOSEN, MORE_SEEDS = ("fa_cnn_fine", "resnet_whitened"), (1, 2)
