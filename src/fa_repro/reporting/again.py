@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from scipy import stats
 
-from fa_repro.reporting.collect import Group, Run
+from fa_repro.reporting.collect import Group, Run, short_device
 from fa_repro.tables import markdown_table
 from fa_repro.training.recipe import recipe
 
@@ -114,4 +114,5 @@ def again_table(found: Sequence[Group]) -> str:
 def _where(run: Run) -> str:
     """Return a run's processor and arithmetic, in words."""
     told = run.json("metrics.json")
-    return ", ".join([run.provenance["device"], told["precision"], *(["compiled"] if told.get("compiled") else [])])
+    compiled = ["compiled"] if told.get("compiled") else []
+    return ", ".join([short_device(run.provenance["device"]), told["precision"], *compiled])

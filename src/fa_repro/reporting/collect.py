@@ -87,6 +87,11 @@ def short_name(name: str) -> str:
     return match["model"] if match["seed"] == "0" else f"{match['model']}-seed{match['seed']}"
 
 
+def short_device(words: str) -> str:
+    """Leave out of a device's words what tells no two machines apart, such as ``(R)`` and ``(x86_64)``."""
+    return re.sub(r"^cpu |\s*\([^)]*\)| Processor\b", "", words)
+
+
 @dataclass(frozen=True)
 class Run:
     """One finished run: its directory, how it was made, and its files on demand."""

@@ -1,6 +1,5 @@
 """REPORT.md: claim, evidence, verdict, every figure linked; and the results part of a README."""
 
-import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pandas as pd
 from fa_repro.localization.summary import control_notes
 from fa_repro.reporting.answers import answers
 from fa_repro.reporting.claims import CLAIMS, UNTESTED, Verdict, judge
-from fa_repro.reporting.collect import GPU_SEEDS, Group, Run, not_run_on_a_gpu
+from fa_repro.reporting.collect import GPU_SEEDS, Group, Run, not_run_on_a_gpu, short_device
 from fa_repro.reporting.shares import BEHIND
 from fa_repro.reporting.tables import (
     UNFAMILIAR,
@@ -93,7 +92,7 @@ def _conditions(group: Group) -> str:
     packages = _all(run.provenance["packages"]["torch"] for run in trained)
     return (
         f"{train} training and {test} test images, {_all(m['precision'] for m in metrics)}, on "
-        f"{_all(run.provenance['device'] for run in trained)}, torch {packages}"
+        f"{_all(short_device(run.provenance['device']) for run in trained)}, torch {packages}"
         f"{', commit ' + ', '.join(commits) if commits else ''}.{removed}"
     )
 
@@ -171,7 +170,7 @@ def search_section(name: str, table: pd.DataFrame) -> list[str]:
                 f"{line['parameters'] / 1e6:.2f} M",
                 f"{line['macs'] / 1e6:.1f} M",
                 line["precision"],
-                _short_device(line["device"]),
+                short_device(line["device"]),
                 f"{line['images_per_second']:.0f}",
                 *more(line),
             ]
@@ -192,11 +191,6 @@ def search_section(name: str, table: pd.DataFrame) -> list[str]:
         header = ["trained with removal", *costs, "loss on the maps", "own map, share of occlusion"]
         parts.append(markdown_table(header, rows(familiar, maps)))
     return parts
-
-
-def _short_device(words: str) -> str:
-    """Leave out of a device's words what tells no two machines apart, such as ``(R)`` and ``(x86_64)``."""
-    return re.sub(r"^cpu |\s*\([^)]*\)| Processor\b", "", words)
 
 
 def report(
