@@ -203,6 +203,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> 
     return results / "train" / "tiny"
 
 
+@pytest.fixture
+def undrawn_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Most of a tiny run's time goes into its figure.
+    monkeypatch.setattr("fa_repro.commands.train.curves_figure", lambda *_: None)
+    monkeypatch.setattr("fa_repro.commands.train.png", lambda _: lambda file: file.write(b"a picture"))
+
+
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """torchvision's ResNet-18 with ten classes and random weights, as a training script saves it; not to be changed."""

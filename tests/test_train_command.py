@@ -1,11 +1,6 @@
-"""``fa-repro train`` from words to files: what it leaves, that it goes on bit for bit, and what it refuses."""
+"""``fa-repro train`` from words to files: what it leaves, and what hangs on the seed."""
 
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -20,46 +15,7 @@ from fa_repro.models.whitening import Whitening
 from fa_repro.training import Trainer, evaluate
 from networks import equal
 from refusals import one_line
-from samples import picture
-
-FILES = {
-    ".identity.json",
-    "DONE.json",
-    "checkpoint.pt",
-    "config.yaml",
-    "curves.png",
-    "history.csv",
-    "metrics.json",
-    "provenance.json",
-}
-COLUMNS = ["epoch", "lr", "train_loss", "val_loss", "val_top1", "images_per_second", "seconds"]
-EXACT = COLUMNS[:5]  # the rest is measured
-
-
-def weights(run) -> dict[str, torch.Tensor]:
-    return load_checkpoint(run / "checkpoint.pt").state
-
-
-def history(run) -> pd.DataFrame:
-    return pd.read_csv(run / "history.csv")
-
-
-def stop_in_epoch(monkeypatch, epoch: int, number: int = signal.SIGINT) -> None:
-    real = Trainer.epoch
-
-    def stopped(self, now):
-        if now == epoch:
-            os.kill(os.getpid(), number)
-        return real(self, now)
-
-    monkeypatch.setattr(Trainer, "epoch", stopped)
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    # Most of a tiny run's time goes into its figure.
-    monkeypatch.setattr("fa_repro.commands.train.curves_figure", lambda *_: None)
-    monkeypatch.setattr("fa_repro.commands.train.png", lambda _: lambda file: file.write(b"a picture"))
+from training_runs import COLUMNS, EXACT, FILES, history, weights
 
 
 def test_a_run_leaves_exactly_these_files(trained):
@@ -156,7 +112,7 @@ def test_the_same_words_again_do_nothing(cli, tiny, trained):
     assert before == {path: path.stat().st_mtime_ns for path in trained.iterdir()}
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn_curves")
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(cli, tiny, trained, workplace):
     assert cli("train", *tiny).code == 0
     assert cli("train", *tiny, "seed=1").code == 0
@@ -165,42 +121,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(cli, tiny, tr
     assert history(same)[EXACT].equals(history(trained)[EXACT])
     assert not equal(weights(other), weights(trained))
     assert not history(other)[EXACT].equals(history(trained)[EXACT])
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    ("words", "number", "code"),
-    [
-        ((), signal.SIGINT, 130),
-        (("trainer.optimizer=sgd", "trainer.augment.removal=0.5", "trainer.val_fraction=0"), signal.SIGTERM, 143),
-        (("model=resnet_small", "model.blocks=[1,1]", "model.widths=[8,16]"), signal.SIGINT, 130),
-    ],
-    ids=["adamw", "sgd, removal", "resnet_small"],
-)
-def test_a_stopped_run_goes_on_bit_for_bit(cli, tiny, workplace, monkeypatch, words, number, code):
-    kept = [word for word in tiny if not (words[:1] == ("model=resnet_small",) and word.startswith("model."))]
-    words = ("train", *kept, *words)
-    with monkeypatch.context() as patch:
-        stop_in_epoch(patch, 2, number)
-        answer = cli(*words, "name=stopped")
-    assert answer.code == code
-    assert answer.err.splitlines()[-1] == "fa-repro: stopped; the same words go on from here."
-    stopped = workplace / "results/train/stopped"
-    assert {path.name for path in stopped.iterdir()} == {".identity.json", ".resume.pt", "config.yaml", "history.csv"}
-    assert len(history(stopped)) == 1
-
-    code, out, _ = cli(*words, "name=stopped")
-    assert code == 0 and "going on after epoch 1 of 2" in out
-    assert {path.name for path in stopped.iterdir()} == FILES
-
-    code, out, _ = cli(*words, "name=whole")
-    assert code == 0 and "going on" not in out
-    whole = workplace / "results/train/whole"
-    assert equal(weights(stopped), weights(whole))
-    pd.testing.assert_frame_equal(history(stopped)[EXACT], history(whole)[EXACT], check_exact=True)
-    told = [json.loads((run / "metrics.json").read_text()) for run in (stopped, whole)]
-    assert told[0]["top1"] == told[1]["top1"] and told[0]["loss"] == told[1]["loss"]
-    assert told[0]["seconds"] == pytest.approx(history(stopped).seconds.sum(), abs=0.06)
 
 
 def test_what_was_held_out_can_be_benchmarked(cli, tiny, trained, workplace):
@@ -227,49 +147,7 @@ def test_what_was_held_out_can_be_benchmarked(cli, tiny, trained, workplace):
     assert "Give checkpoint=PATH" in one_line(cli("benchmark-removal", *model, "name=other"))
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_that_began_otherwise_does_not_go_on(cli, tiny, workplace, monkeypatch):
-    words = (*tiny, "trainer.precision=fp32", "name=stopped")  # by itself it is bf16 on some processors
-    with monkeypatch.context() as patch:
-        stop_in_epoch(patch, 2)
-        assert cli("train", *words).code == 130
-    resume = workplace / "results/train/stopped/.resume.pt"
-    state = torch.load(resume, weights_only=True)
-    assert state["made"] == {"device": "cpu", "precision": "fp32", "processes": 1, "steps": "eager"}
-    for key, value in (("device", "cuda"), ("precision", "bf16"), ("processes", 2), ("steps", "compiled")):
-        torch.save(state | {"made": state["made"] | {key: value}}, resume)
-        refusal = one_line(cli("train", *words))
-        assert f"{key} {value} there, {state['made'][key]} here" in refusal and "overwrite=true" in refusal
-    torch.save({key: value for key, value in state.items() if key != "made"}, resume)
-    assert "can't be gone on from (KeyError)" in one_line(cli("train", *words))
-    torch.save(state, resume)
-    assert cli("train", *words).code == 0
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_stopped_in_its_first_epoch_starts_anew(cli, tiny, trained, workplace, monkeypatch):
-    with monkeypatch.context() as patch:
-        stop_in_epoch(patch, 1)
-        assert cli("train", *tiny, "name=stopped").code == 130
-    assert {path.name for path in (workplace / "results/train/stopped").iterdir()} == {".identity.json", "config.yaml"}
-    code, out, _ = cli("train", *tiny, "name=stopped")
-    assert code == 0 and "going on" not in out
-    assert equal(weights(workplace / "results/train/stopped"), weights(trained))
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_that_lost_its_checkpoint_is_made_again(cli, tiny, trained, workplace):
-    words = ("train", *tiny, "name=lost")
-    assert cli(*words).code == 0
-    run = workplace / "results/train/lost"
-    (run / "checkpoint.pt").unlink()
-    code, _, err = cli(*words)
-    assert code == 0 and "checkpoint.pt is missing" in err
-    assert {path.name for path in run.iterdir()} == FILES
-    assert equal(weights(run), weights(trained))
-
-
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn_curves")
 def test_overwrite_trains_anew(cli, tiny, workplace):
     words = ("train", *tiny, "trainer.epochs=1", "name=same")
     assert cli(*words).code == 0
@@ -294,7 +172,7 @@ def test_without_validation_images_the_columns_are_empty(cli, tiny, workplace):
     assert json.loads((run / "metrics.json").read_text())["n_train"] == 200
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn_curves")
 def test_a_training_image_is_learned_from_or_held_out(monkeypatch, cli, tiny, workplace):
     sets, given = {}, {}
     real = Trainer.__init__
@@ -313,74 +191,7 @@ def test_a_training_image_is_learned_from_or_held_out(monkeypatch, cli, tiny, wo
     assert torch.equal(given["colour"], torch.tensor(task["mean"])) and given["seed"] == 3
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (("trainer.batch_size=181",), "trainer.batch_size=181: more than the 180 training images"),
-        (("trainer.val_fraction=0.999",), "more than the 0 training images"),
-        (("trainer.augment.crop=40",), "trainer.augment.crop=40: must be less than the images' 32 pixels"),
-        (("trainer.augment.cutout=32",), "trainer.augment.cutout=32: must be less than the images' 32 pixels"),
-        (("data.n_train=200", "data=image_folder", "data.root=missing"), "data.root=missing: no such folder"),
-        (("data=cifar10", "data.root=missing"), "data=cifar10 can't be read"),
-        (("data.image_size=30",), "30"),
-        (("model.hidden=[4]",), "model.hidden"),
-        (("model.unshuffle=3",), "3"),
-        (("name=a/b",), "name=a/b"),
-        (("name=..",), "name=.."),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_what_cannot_be_trained_is_refused_in_one_line_and_leaves_nothing(cli, tiny, workplace, words, named):
-    kept = [word for word in tiny if not (any("data=" in w for w in words) and word.startswith("data.n_"))]
-    assert named in one_line(cli("train", *kept, *words))
-    assert not (workplace / "results").exists()
-
-
-@pytest.mark.parametrize(
-    ("seen", "asked", "named"),
-    [
-        ((8, 8, 3), (16, 16, 3), "8x8 pixels in 3 channels, the test images 16x16 pixels in 3"),
-        ((8, 8), (8, 8, 3), "8x8 pixels in 1 channel, the test images 8x8 pixels in 3 channels"),
-        ((8, 8, 3), (8, 8), "8x8 pixels in 3 channels, the test images 8x8 pixels in 1 channel"),
-        ((8, 8, 3), (8, 8, 3), ""),
-    ],
-)
-def test_images_to_test_on_are_of_the_training_images_shape(cli, workplace, tree, seen, asked, named):
-    write, root = tree
-    for split, shape in (("train", seen), ("test", asked)):
-        for i in range(4):
-            write(f"{split}/{'ab'[i % 2]}/{i}.png", picture(i, *shape))
-    model = ("model=resnet_small", "model.widths=[4]", "model.blocks=[1]")
-    recipe = ("trainer.epochs=1", "trainer.batch_size=2", "trainer.val_fraction=0", "trainer.augment.crop=1")
-    answer = cli("train", "data=image_folder", f"data.root={root}", f"data.cache={root}", *model, *recipe)
-    if named:
-        assert named in one_line(answer)
-        assert not (workplace / "results").exists()
-    else:
-        assert answer.code == 0, answer.err
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_corrected_words_run_after_a_refusal(cli, tiny, workplace):
-    one_line(cli("train", *tiny, "trainer.batch_size=181"))
-    answer = cli("train", *tiny, "trainer.batch_size=180")
-    assert answer.code == 0, answer.err
-
-
-def test_a_file_in_the_place_of_the_results_is_refused(cli, tiny, workplace):
-    (workplace / "results").write_text("mine")
-    assert "results" in one_line(cli("train", *tiny))
-    assert (workplace / "results").read_text() == "mine"
-
-
-def test_a_diverging_training_is_refused_in_one_line(cli, tiny, workplace):
-    words = ("trainer.optimizer=sgd", "trainer.lr=1e38", "trainer.schedule=constant", "model=fa_cnn_linear_head")
-    answer = cli("train", *tiny, *words)
-    assert answer.code == 2
-    assert "diverged in epoch" in answer.err.splitlines()[-1] and "Traceback" not in answer.err
-
-
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn_curves")
 def test_a_sweep_trains_a_run_for_each_job(cli, tiny, workplace):
     code, out, _ = cli("train", *tiny, "trainer.epochs=1", "-m", "trainer.batch_size=50,500,60")
     assert code == 2
@@ -395,23 +206,3 @@ def test_narrow_stages_do_not_crash(program, tiny, tmp_path):
     words += ["model=resnet_small", "model.widths=[4,8]", "model.blocks=[1,1]", "trainer.epochs=2"]
     code, _, err = program("train", *words, cwd=tmp_path)
     assert code == 0, err
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("undrawn")
-def test_a_killed_run_goes_on_bit_for_bit(cli, tiny, workplace):
-    words = (*tiny, "trainer.epochs=6", "trainer.val_fraction=0")
-    command = [sys.executable, "-m", "fa_repro", "train", *words, "name=killed"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if line.startswith("epoch 2/6"):
-                process.kill()
-                break
-    assert process.returncode == -signal.SIGKILL
-    run = workplace / "results/train/killed"
-    assert not (run / "DONE.json").exists()
-
-    answer = cli("train", *words, "name=killed")
-    assert answer.code == 0 and re.search(r"going on after epoch [1-6] of 6", answer.out)
-    assert cli("train", *words, "name=whole").code == 0
-    assert equal(weights(run), weights(workplace / "results/train/whole"))
