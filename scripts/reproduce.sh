@@ -103,7 +103,7 @@ case $profile in
     for grid in ablations resnets twins resolution depth width maps alpha removal local window_coarse window_fine; do
       "$fa_repro" train -m "${data[@]}" "experiment=search/$grid" "results=$out"
     done
-    for config in $(grep -l 'removal: 0\.[1-9]' "$out"/train/*/config.yaml); do # of the last two grids
+    for config in $(grep -l 'removal: 0\.[1-9]' "$out"/train/*/config.yaml); do # of the last four grids
       run=${config%/config.yaml}
       "$fa_repro" benchmark-removal "checkpoint=$run/checkpoint.pt" split=val "${data[@]}" "results=$out" "name=${run##*/}" \
         'methods=[feature_map,grad_cam,occlusion]' >/dev/null
