@@ -205,3 +205,6 @@ def test_what_a_map_costs_is_told_of_an_undisturbed_machine_alone(tmp_path):
         {"ratios.csv": [line | {"waiting": 0.2} for line in ratios]},
     )
     assert len(answers(groups(tmp_path))) == 2
+    unknown = {"ratios.csv": [line | {"waiting": None} for line in ratios]}
+    make_run(tmp_path / "elsewhere", "benchmark-speed", "explanation", unknown)
+    assert [line[:15] for line in answers(groups(tmp_path))[1:]] == ["    - elsewhere", "    - zoo: feat"]

@@ -171,6 +171,23 @@ def test_seeds_stand_alone_in_the_report_and_together_in_the_readme(whole):
     assert "| 100, 2 seeds | 0.70 ± 0.07 [0.63, 0.77] † |" in readme_parts(groups(whole))["results"]
 
 
+def test_a_benchmark_of_several_trainings_counts_as_many_where_there_is_none_of_each(whole):
+    for path in list((whole / "shapes").glob("*/*")):
+        path.rename(path.with_name(f"shapes-{path.name}-seed0"))
+    before = verdicts(whole)
+    benchmarks = whole / "shapes/benchmark-removal"
+    alone, together = benchmarks / "shapes-fa_cnn-seed0", benchmarks / "shapes-fa_cnn-seeds0-1-2"
+    shutil.copytree(alone, together)
+    path = together / "differences.csv"
+    pd.read_csv(path).assign(seeds=3, share_of_occlusion_sd=0.04).to_csv(path, index=False)
+    joint = "| mean | 100, 3 seeds | 0.75 ± 0.04 [0.73, 0.77] |"
+    assert f"| `fa_cnn-seeds0-1-2` ‡ {joint}" in report(groups(whole), whole)
+    assert "| `fa_cnn` ‡ | mean | 100 | 0.75 [0.73, 0.77] |" in readme_parts(groups(whole))["results"]
+    shutil.rmtree(alone)
+    assert verdicts(whole) == before
+    assert f"| `fa_cnn` ‡ {joint}" in readme_parts(groups(whole))["results"]
+
+
 def test_each_network_has_its_orders_conditions_and_warnings(whole):
     page = removal_part(whole)
     assert "`fa_cnn`: fa_cnn, 100 images.\n\n- zero: A control wins.\n\n| removed pixels | method |" in page
@@ -223,7 +240,11 @@ def test_runs_under_their_default_names_are_their_networks(whole, tmp_path):
     for path in list((whole / "shapes").glob("*/*")):
         path.rename(path.with_name(f"cifar10-{path.name}-seed0"))
     make_run(whole / "shapes", "train", "cifar10-fa_cnn-seed1", metrics=metrics(0.94))
+    for what in ("training", "explanation"):  # the speeds' default names begin with what was timed
+        make_run(whole / "shapes", "benchmark-speed", f"{what}-cifar10-fa_cnn-seed0")
     assert verdicts(whole) == expected
+    timed = ["explanation-cifar10-fa_cnn-seed0", "training-cifar10-fa_cnn-seed0"]
+    assert list(groups(whole)[0].runs["benchmark-speed"]) == timed
     (group,) = groups(whole)
     assert group.top1("fa_cnn") == pytest.approx(0.92) and len(group.networks["resnet_small"]) == 1
     make_run(

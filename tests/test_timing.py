@@ -94,7 +94,7 @@ def test_the_pictures_axis_is_labelled_in_plain_numbers(rates):
     ("share", "said", "verdicts"),
     [
         (0.3, "Nothing can be concluded", ["nothing can be concluded"] * 2 + ["–"]),
-        (0.01, "the machine was its own", ["kept", "NOT kept", "–"]),
+        (0.01, "no other program here was in its way", ["kept", "NOT kept", "–"]),
         (None, "not known", ["kept", "NOT kept", "–"]),
     ],
 )

@@ -36,6 +36,7 @@ def run(cfg: DictConfig) -> int:
 
 def _write(cfg: DictConfig, results: Path) -> None:
     found = groups(results)
+    n_runs = sum(len(runs) for group in found for runs in group.runs.values())
     searches = searched(results, found)
     found = [group for group in found if not is_search(group)]
     twice = again_table(found)
@@ -59,7 +60,8 @@ def _write(cfg: DictConfig, results: Path) -> None:
     for path, text in pages.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        print(f"{path}: written from {sum(len(runs) for g in found for runs in g.runs.values())} runs.")
+        print(f"{path}: written.")
+    print(f"{results}: {n_runs} runs read.")
 
 
 def _filled(readme: Path, parts: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fa_repro.reporting.collect import CONTROL, FA_CNNS, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run
+from fa_repro.reporting.collect import CONTROL, FA_CNNS, LINEAR_HEAD, PLAIN, RESNETS, UNDAMPED, Group, Run, first_of
 from fa_repro.reporting.shares import over_seeds
 from fa_repro.reporting.trainings import in_top1
 from fa_repro.training.recipe import recipe
@@ -83,9 +83,11 @@ def alignment(group: Group) -> Verdict:
 
 def identity(group: Group) -> Verdict:
     """C2: T1 for every class; the controls must fail."""
-    own = group.fa_cnn("verify-gradcam")
-    if own is None:
+    proofs = group.runs.get("verify-gradcam", {})
+    name, resnet = (first_of(names, proofs) for names in (FA_CNNS, RESNETS))
+    if name is None:
         return _needs("verify-gradcam/fa_cnn")
+    own = proofs[name]
     holds, words = _identity(own)
     table = own.table("identity.csv")
     references = ", ".join(sorted(table.reference.unique()))
@@ -93,8 +95,8 @@ def identity(group: Group) -> Verdict:
     passed = {
         label: _identity(run)[0]
         for label, run in (
-            ("ResNet", group.resnet("verify-gradcam")),
-            ("probability instead of logit", group.get("verify-gradcam", own.name + CONTROL)),
+            ("ResNet", resnet and proofs[resnet]),
+            ("probability instead of logit", proofs.get(own.name + CONTROL)),
         )
         if run
     }
@@ -151,8 +153,7 @@ def _versions(runs: Iterable[Run]) -> set[str]:
 
 def accuracy(group: Group) -> Verdict:
     """C4: top-1 beside the ResNet of the same recipe and cost, means over seeds."""
-    resnet = next((name for name in RESNETS if name in group.networks), None)
-    name = next((name for name in FA_CNNS if name in group.networks), None)
+    name, resnet = (first_of(names, group.networks) for names in (FA_CNNS, RESNETS))
     if name is None or resnet is None:
         return Verdict(UNTESTED, f"needs train/fa_cnn and train/{' or train/'.join(RESNETS)}")
     runs = [group.networks[network] for network in (name, resnet)]
@@ -181,7 +182,7 @@ def removal(group: Group) -> Verdict:
     Judged of networks that were trained with removal alone, on every seed of each.
     """
     seeds = group.by_network("benchmark-removal")
-    own, resnet = (next((name for name in names if name in seeds), None) for names in (FA_CNNS, RESNETS))
+    own, resnet = (first_of(names, seeds) for names in (FA_CNNS, RESNETS))
     if own is None or resnet is None:
         needed = " or ".join(f"benchmark-removal/{name}" for name in RESNETS)
         return Verdict(UNTESTED, f"needs benchmark-removal/fa_cnn and {needed}")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -65,13 +65,26 @@ MAPS_OF = ("shapes", "cifar10")  # the groups where it is asked where maps lie a
 CONTROL = "-probability"  # behind a network's name: the identity was asked of the probability, and must fail
 
 
-# DATA-MODEL-seedN, what a run is called that was given no name.
-DEFAULT_NAME = re.compile(rf"(?P<data>.+)-(?P<model>{'|'.join(MODELS)})-seed(?P<seed>\d+)")
+# DATA-MODEL-seedN, what a run is called that was given no name; DATA-MODEL-seedsN-M of several checkpoints together.
+SEEDS = r"-(?:seed\d+|seeds\d+(?:-\d+)+)"
+DEFAULT_NAME = re.compile(rf"(?P<data>.+)-(?P<model>{'|'.join(MODELS)})(?P<seeds>{SEEDS})")
+# The speeds' default names begin with what was timed, and are told in full.
+UNSHORTENED = "benchmark-speed"
 
 
 def network_of(name: str) -> str:
-    """Return the network of a run: NAME-seedN is NAME with another seed."""
-    return re.sub(r"-seed\d+$", "", name)
+    """Return the network of a run: NAME-seedN is NAME with another seed, NAME-seedsN-M with several."""
+    return re.sub(f"{SEEDS}$", "", name)
+
+
+def is_joint(name: str) -> bool:
+    """Say whether a run's name is that of several trainings' checkpoints together."""
+    return re.search(r"-seeds\d+(?:-\d+)+$", name) is not None
+
+
+def first_of(names: Iterable[str], found: Container[str]) -> str | None:
+    """Return the first of ``names``, such as `FA_CNNS` or `RESNETS`, that is among those ``found``."""
+    return next((name for name in names if name in found), None)
 
 
 def has_class_maps(network: str) -> bool:
@@ -84,7 +97,7 @@ def short_name(name: str) -> str:
     match = DEFAULT_NAME.fullmatch(name)
     if match is None:
         return name
-    return match["model"] if match["seed"] == "0" else f"{match['model']}-seed{match['seed']}"
+    return match["model"] + match["seeds"].removesuffix("-seed0")
 
 
 def short_device(words: str) -> str:
@@ -177,11 +190,13 @@ class Group:
         """Runs by subcommand and name, of one data set's under their default names by `short_name`."""
         found: dict[str, dict[str, Run]] = {}
         files = sorted(self.path.glob("*/*/provenance.json"))
-        data_sets = {match["data"] for file in files if (match := DEFAULT_NAME.fullmatch(file.parent.name))}
+        shortened = [file.parent.name for file in files if file.parent.parent.name != UNSHORTENED]
+        data_sets = {match["data"] for name in shortened if (match := DEFAULT_NAME.fullmatch(name))}
         for file in files:
             run = Run(file.parent, _read_json(file))
-            of_command = found.setdefault(file.parent.parent.name, {})
-            short = short_name(run.name) if len(data_sets) == 1 else run.name
+            command = file.parent.parent.name
+            of_command = found.setdefault(command, {})
+            short = short_name(run.name) if len(data_sets) == 1 and command != UNSHORTENED else run.name
             # Where a run was given the name that another would be called by, both keep their own.
             of_command[run.name if (file.parent.parent / short).is_dir() else short] = run
         return found
@@ -196,10 +211,13 @@ class Group:
         return self.by_network("train")
 
     def by_network(self, command: str) -> dict[str, list[Run]]:
-        """Return the runs of a command by network."""
+        """Return the runs of a command by network; one of several trainings counts where there is none of each."""
+        runs = self.runs.get(command, {})
+        alone = {network_of(name) for name in runs if not is_joint(name)}
         found: dict[str, list[Run]] = {}
-        for name, run in self.runs.get(command, {}).items():
-            found.setdefault(network_of(name), []).append(run)
+        for name, run in runs.items():
+            if not (is_joint(name) and network_of(name) in alone):
+                found.setdefault(network_of(name), []).append(run)
         return found
 
     def top1(self, network: str) -> float:
@@ -225,14 +243,6 @@ class Group:
             if weight := trainer.get("locality"):
                 words.add(f"A loss of weight {weight:g} had the maps say nothing where they were gone.")
         return " ".join(sorted(words))
-
-    def fa_cnn(self, command: str) -> Run | None:
-        """Return the run of the FA-CNN that the claims are judged on."""
-        return next((run for name in FA_CNNS if (run := self.get(command, name))), None)
-
-    def resnet(self, command: str) -> Run | None:
-        """Return the run of the ResNet that FA-CNN is held against."""
-        return next((run for name in RESNETS if (run := self.get(command, name))), None)
 
     def missing(self) -> Iterator[str]:
         """Yield SUBCOMMAND/NAME of every run of a profile that is not there."""

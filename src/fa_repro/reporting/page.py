@@ -44,8 +44,8 @@ WRITTEN = (
     "Written by `fa-repro report` from the tables beside it. `make reproduce-all PROFILE=…` makes a profile's "
     "trainings and checks again, and its benchmarks of removal, localization and sanity. Made apart are speeds "
     "(`fa-repro benchmark-speed`), the table of other libraries (`make peers`), second runs of trainings (`again/`), "
-    "and removal benchmarks with another number of images or precision (`NAME-1000`, `NAME-bf16`). Every run's "
-    "`provenance.json` holds its own command."
+    "seeds beyond a profile's, and removal benchmarks with another number of images or precision (`NAME-1000`, "
+    "`NAME-bf16`). Every run's `provenance.json` holds its own command."
 )
 FRONT = (
     "Networks trained with pixels removed: top-1 on intact test images, and the LeRF − MoRF area of the map that a "

@@ -25,12 +25,24 @@ class Share(NamedTuple):
         return markdown_interval(self.mean, self.low, self.high, 2, self.sd if self.seeds > 1 else None)
 
 
+def n_seeds(lines: pd.DataFrame) -> int:
+    """Return of how many trainings a method's lines of ``differences.csv`` are: one each, or several read together."""
+    return int(lines.seeds.fillna(1).sum()) if "seeds" in lines else len(lines)
+
+
 def over_seeds(lines: pd.DataFrame) -> Share:
-    """Return the share over a method's lines of ``differences.csv``, one for each seed; NaN where one has none."""
+    """Return the share over a method's lines of ``differences.csv``; NaN where one has none.
+
+    Args:
+        lines: one for each seed, or the one of several that were read together, which tells its own spread.
+
+    """
+    seeds = n_seeds(lines)
     if NAME not in lines or lines[NAME].isna().any():
-        return Share(float("nan"), float("nan"), float("nan"), float("nan"), len(lines))
+        return Share(float("nan"), float("nan"), float("nan"), float("nan"), seeds)
     ends = lines[f"{NAME}_low"].min(), lines[f"{NAME}_high"].max()
-    return Share(lines[NAME].mean(), lines[NAME].std(), *ends, len(lines))
+    together = len(lines) == 1 and seeds > 1
+    return Share(lines[NAME].mean(), lines[f"{NAME}_sd"].iloc[0] if together else lines[NAME].std(), *ends, seeds)
 
 
 def is_behind(method: str, lines: pd.DataFrame) -> bool:

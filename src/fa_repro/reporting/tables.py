@@ -8,7 +8,7 @@ import pandas as pd
 from fa_repro.attribution import CONTROLS
 from fa_repro.config import METHODS
 from fa_repro.reporting.collect import MODELS, Group, Run
-from fa_repro.reporting.shares import BEHIND, is_behind, over_seeds
+from fa_repro.reporting.shares import BEHIND, is_behind, n_seeds, over_seeds
 from fa_repro.reporting.trainings import gaps
 from fa_repro.speed.contention import DISTURBED
 from fa_repro.tables import cell, markdown_interval, markdown_table
@@ -135,16 +135,16 @@ def removal_table(found: Sequence[Group], variants: bool = True) -> str:
             table = pd.concat([run.table("differences.csv") for run in runs])
             for imputation, lines in table.groupby("imputation", sort=False) if len(table) else ():
                 network = f"`{name}`{'' if group.saw_removal else UNFAMILIAR}"
-                images = f"{lines.n.iloc[0]}{f', {len(runs)} seeds' if len(runs) > 1 else ''}"
-                cells = {
-                    str(method): _share(str(method), seeds, len(runs)) for method, seeds in lines.groupby("method")
-                }
+                by_method = dict(list(lines.groupby("method")))
+                most = max(map(n_seeds, by_method.values()))
+                images = f"{lines.n.iloc[0]}{f', {most} seeds' if most > 1 else ''}"
+                cells = {str(method): _share(str(method), seeds, most) for method, seeds in by_method.items()}
                 rows.append(([*_groups_column(found, group.name), network, str(imputation), images], cells))
     return _by_method([*_groups_column(found, "trained as"), "network", "removed pixels", "images"], rows)
 
 
-def _share(method: str, seeds: pd.DataFrame, runs: int) -> str:
-    measured = f" ({len(seeds)} of {runs})" if len(seeds) < runs else ""
+def _share(method: str, seeds: pd.DataFrame, trainings: int) -> str:
+    measured = f" ({n_seeds(seeds)} of {trainings})" if n_seeds(seeds) < trainings else ""
     return f"{over_seeds(seeds)}{measured}{BEHIND * is_behind(method, seeds)}"
 
 

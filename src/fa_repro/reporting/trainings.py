@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import ttest_ind
 
-from fa_repro.reporting.collect import FA_CNNS, RESNETS, Group
+from fa_repro.reporting.collect import FA_CNNS, RESNETS, Group, first_of
 from fa_repro.reporting.shares import NAME
 from fa_repro.statistics import LEVEL, UNKNOWN, Interval
 
@@ -55,7 +55,7 @@ def in_top1(group: Group, network: str, resnet: str) -> Gap:
 
 def gaps(group: Group) -> Iterator[Gap]:
     """Yield what is known of every FA-CNN of a group beside its ResNet: top-1, and its maps' shares of occlusion."""
-    resnet = next((name for name in RESNETS if name in group.networks), None)
+    resnet = first_of(RESNETS, group.networks)
     for network in (name for name in FA_CNNS if resnet and name in group.networks):
         assert resnet
         found = [in_top1(group, network, resnet)]

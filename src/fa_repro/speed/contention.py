@@ -68,4 +68,4 @@ def words(share: float | None) -> str:
             f"The machine was busy with other programs: this one waited for a core {100 * share:.0f} % of its time. "
             f"Nothing can be concluded from these figures; measure on an idle machine."
         )
-    return f"This program waited for a core {100 * share:.1f} % of its time: the machine was its own."
+    return f"This program waited for a core {100 * share:.1f} % of its time: no other program here was in its way."
