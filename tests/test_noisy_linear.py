@@ -1,7 +1,6 @@
 """Noisy linear imputation against scipy's sparse solver, and what must hold of any mask."""
 
 import math
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,11 +10,12 @@ from hypothesis import strategies as st
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from fa_repro.removal import multigrid, noisy_linear
+from fa_repro.removal import multigrid
+from fa_repro.removal import noisy_linear as module
+from fa_repro.removal.imputation import imputer
 from fa_repro.removal.multigrid import MAX_ITERATIONS
 from fa_repro.removal.noisy_linear import fill_linearly
 
-module = import_module("fa_repro.removal.noisy_linear")  # the package hands on the function under the same name
 EDGE, CORNER = 1 / 6, 1 / 12
 quick = settings(max_examples=25, deadline=None)
 
@@ -98,7 +98,7 @@ CASES = {
 def test_it_is_scipys_solution(name, channels):
     mask = CASES[name]
     images = _images(len(mask), channels, *mask.shape[1:])
-    out = noisy_linear(images, mask, noise=0)
+    out = fill_linearly(images, mask)
     assert out.dtype == torch.float32 and out.shape == images.shape
     for image, one, mine in zip(images, mask, out, strict=True):
         assert np.abs(mine.numpy() - _scipy(image, one)).max() < 1e-4
@@ -107,17 +107,13 @@ def test_it_is_scipys_solution(name, channels):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_solved_for_in_float32(dtype):
     images, mask = _images(3, 3, 16, 16).to(dtype), CASES["half, scattered"]
-    out = noisy_linear(images, mask)
-    assert out.dtype == dtype and torch.equal(
-        noisy_linear(images, mask, noise=0), fill_linearly(images.float(), mask).to(dtype)
-    )
+    out = fill_linearly(images, mask)
+    assert out.dtype == dtype and torch.equal(out, fill_linearly(images.float(), mask).to(dtype))
 
 
-def test_no_images_are_no_images_and_rows_need_a_pool():
+def test_no_images_are_no_images():
     nothing = torch.zeros(0, 3, 4, 4)
-    assert noisy_linear(nothing, nothing[:, 0].bool()).shape == nothing.shape
-    with pytest.raises(ValueError, match="pool_size"):
-        noisy_linear(_images(2, 1, 4, 4), torch.ones(2, 4, 4, dtype=torch.bool), rows=torch.tensor([5, 6]))
+    assert fill_linearly(nothing, nothing[:, 0].bool()).shape == nothing.shape
 
 
 def test_the_reference_tells_other_weights_and_borders_apart():
@@ -171,16 +167,19 @@ def test_an_image_without_a_pixel_left_becomes_the_given_colour_or_its_own():
 
 def test_noise_is_added_to_removed_pixels_alone_with_the_given_deviation():
     images, mask = _images(20, 3, 16, 16), _masks(20, 16, 16, 0.5)
-    clean, noisy = (noisy_linear(images, mask, noise=noise) for noise in (0, 0.05))
-    added = noisy - clean
+    mean = torch.full((3,), 0.5)
+
+    def noisy(seed=0, rows=slice(None)):
+        impute = imputer(images[rows], "noisy_linear", mean, mean, torch.arange(20)[rows], 20, seed)
+        return impute(images[rows], mask[rows])
+
+    added = noisy() - fill_linearly(images, mask, mean)
     gone = mask[:, None].expand_as(images)
     assert (added[~gone] == 0).all()
-    assert float(added[gone].std()) == pytest.approx(0.05, rel=0.05) and abs(float(added[gone].mean())) < 0.002
-    again, other = (noisy_linear(images, mask, noise=0.05, seed=seed) for seed in (0, 1))
-    assert torch.equal(again, noisy) and not torch.equal(other, noisy)
+    assert float(added[gone].std()) == pytest.approx(0.01, rel=0.05) and abs(float(added[gone].mean())) < 0.0004
+    assert torch.equal(noisy(), noisy()) and not torch.equal(noisy(1), noisy())
     rows = torch.tensor([7, 2])
-    part = noisy_linear(images[rows], mask[rows], noise=0.05, rows=rows, pool_size=20)
-    assert (part - noisy[rows]).abs().max() < 1e-4
+    assert (noisy(rows=rows) - noisy()[rows]).abs().max() < 1e-4
 
 
 def test_float64_is_solved_in_float64():
@@ -206,10 +205,10 @@ def batches(draw):
 @given(batches())
 def test_known_pixels_are_kept_and_removed_ones_lie_between_them(batch):
     images, mask = batch
-    out = noisy_linear(images, mask, noise=0)
+    out = fill_linearly(images, mask)
     gone = mask[:, None].expand_as(images)
     assert torch.equal(out[~gone], images[~gone])
-    assert torch.equal(noisy_linear(images, mask, noise=0.3)[~gone], images[~gone])
+    assert torch.equal(module.with_noise(out, mask, torch.ones_like(out))[~gone], images[~gone])
     low = torch.where(gone, math.inf, images).amin((2, 3), keepdim=True)
     high = torch.where(gone, -math.inf, images).amax((2, 3), keepdim=True)
     known = ~mask.flatten(1).all(1)
@@ -220,7 +219,7 @@ def test_known_pixels_are_kept_and_removed_ones_lie_between_them(batch):
 @given(batches())
 def test_any_mask_has_scipys_solution(batch):
     images, mask = batch
-    for image, one, mine in zip(images, mask, noisy_linear(images, mask, noise=0), strict=True):
+    for image, one, mine in zip(images, mask, fill_linearly(images, mask), strict=True):
         # Without a known pixel there is no system to solve.
         expected = image.mean((1, 2), keepdim=True).expand_as(image).numpy() if one.all() else _scipy(image, one)
         assert np.abs(mine.numpy() - expected).max() < 1e-4
@@ -230,7 +229,7 @@ def test_any_mask_has_scipys_solution(batch):
 @given(batches(), st.floats(0, 1, width=32))
 def test_a_constant_image_stays_constant(batch, value):
     images, mask = batch
-    out = noisy_linear(torch.full_like(images, value), mask, noise=0)
+    out = fill_linearly(torch.full_like(images, value), mask)
     assert (out - value).abs().max() <= 1e-7
 
 
@@ -268,4 +267,4 @@ def test_images_in_another_memory_format_are_filled_alike(share):
     images = _images(3, 3, 16, 16)
     mask = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(1)) < share
     laid = images.contiguous(memory_format=torch.channels_last)
-    assert not laid.is_contiguous() and torch.equal(noisy_linear(laid, mask), noisy_linear(images, mask))
+    assert not laid.is_contiguous() and torch.equal(fill_linearly(laid, mask), fill_linearly(images, mask))

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from comparisons.material import FILLED, Material, Pair, Work, largest
 from fa_repro.data.image_set import resize
-from fa_repro.removal import noisy_linear
+from fa_repro.removal.noisy_linear import fill_linearly
 from fa_repro.removal.ranking import rank_pixels, tie_break
 
 GONE = (0.5, 0.9)  # shares of pixels that noisy linear imputation fills in
@@ -48,6 +48,6 @@ def _filled(images: Tensor, values: Tensor, share: float, order: str, seed: int)
     side = images.shape[-1]
     which = f"{side}x{side}, {share:.0%} of the pixels gone, {order}"
     ours, peer = (f"{name}, {which}" for name in ("noisy_linear", "pytorch-grad-cam NoisyLinearImputer"))
-    works: dict[str, Work] = {ours: lambda: noisy_linear(images, gone, noise=0).numpy(), peer: theirs}
+    works: dict[str, Work] = {ours: lambda: fill_linearly(images, gone).numpy(), peer: theirs}
     what = f"noisy linear imputation without noise, {which}"
     return works, Pair(what, ours, peer, "pytorch_grad_cam", largest, FILLED, len(images))

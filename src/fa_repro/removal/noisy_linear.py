@@ -14,7 +14,6 @@ solved for a whole batch at once, where no hole is large by `fa_repro.removal.sm
 import torch
 from torch import Tensor
 
-from fa_repro.noise import noise_field
 from fa_repro.removal.multigrid import solve_by_multigrid
 from fa_repro.removal.small_holes import solve_small_holes
 
@@ -23,26 +22,18 @@ TOLERANCE = 1e-5  # of the error at any pixel, as a share of the range of the im
 CHUNK = {"cpu": 2**19, "cuda": 2**26}  # values solved at a time: what a cache holds, and what fills a GPU
 
 
-def noisy_linear(
-    images: Tensor,
-    mask: Tensor,
-    noise: float = NOISE,
-    *,
-    seed: int = 0,
-    rows: Tensor | None = None,
-    pool_size: int | None = None,
-    colour: Tensor | None = None,
-) -> Tensor:
-    """Impute the removed pixels of a batch.
+def with_noise(filled: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
+    """Add ``noise`` (N,C,H,W) to the removed pixels of images that `fill_linearly` filled; values are not clipped."""
+    return torch.addcmul(filled, mask[:, None].to(filled.dtype), noise)
+
+
+@torch.no_grad()
+def fill_linearly(images: Tensor, mask: Tensor, colour: Tensor | None = None) -> Tensor:
+    """Solve for the removed pixels of a batch, without noise.
 
     Args:
         images: (N,C,H,W), float; those of half precision are solved for in float32.
         mask: (N,H,W) bool, True where a pixel is removed.
-        noise: standard deviation of what is added to removed pixels; 0 for none. Values are not clipped.
-        seed: of the noise.
-        rows: (N,) positions of the images among ``pool_size``: an image's noise does not depend on its batch, nor on
-            its mask. None: 0 ... N-1.
-        pool_size: how many images there are in all; None: N. Rows need it.
         colour: (C,), for an image of which every pixel is removed: no neighbour is left, and the system singular.
             None: the image's own mean colour.
 
@@ -51,27 +42,8 @@ def noisy_linear(
 
     Raises:
         RuntimeError: the solution did not converge, as with values that are no numbers.
-        ValueError: rows without a pool size.
 
     """
-    if rows is not None and pool_size is None:
-        raise ValueError("rows need pool_size, the number of images that they are positions among")
-    filled = fill_linearly(images, mask, colour)
-    if noise == 0 or not len(images):
-        return filled
-    rows = torch.arange(len(images)) if rows is None else rows
-    field = noise_field(images, rows, pool_size or len(images), seed)
-    return with_noise(filled, mask, noise * field)
-
-
-def with_noise(filled: Tensor, mask: Tensor, noise: Tensor) -> Tensor:
-    """Add ``noise`` (N,C,H,W) to the removed pixels of images that `fill_linearly` filled."""
-    return torch.addcmul(filled, mask[:, None].to(filled.dtype), noise)
-
-
-@torch.no_grad()
-def fill_linearly(images: Tensor, mask: Tensor, colour: Tensor | None = None) -> Tensor:
-    """Solve for the removed pixels, without noise; arguments as of `noisy_linear`."""
     if not len(images):
         return images.clone()
     at_once = max(1, CHUNK.get(images.device.type, CHUNK["cpu"]) // images[0].numel())
