@@ -108,6 +108,15 @@ class Foreign:
         return exec, ("import builtins; builtins.unpickled = True",)
 
 
+def test_a_checkpoint_for_which_memory_is_lacking_is_not_called_damaged(saved, monkeypatch):
+    def load(*_, **__):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MemoryError, match="no room"):
+        load_checkpoint(saved)
+
+
 def test_a_checkpoint_runs_no_code(tmp_path):
     import builtins
 

@@ -72,6 +72,11 @@ def test_all_evaluate_by_the_mean_of_all_running_statistics(found):
 
 
 @pytest.mark.slow
+def test_what_stops_the_first_process_stops_the_others(found):
+    assert found["refused"] == ["no data", "the process of rank 0 could not begin, and says why."]
+
+
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_weights(found):
     assert found["resumed_equal"]
 

@@ -1,10 +1,11 @@
-"""How often a training's state is kept: after every epoch, unless that would take a good part of the time."""
+"""How often a training's state is kept: after every epoch, unless that would take much of the time; and its reading."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from fa_repro.errors import InputError
 from fa_repro.training import World, resume
 
 
@@ -35,3 +36,19 @@ def test_a_state_is_kept_as_often_as_its_cost_allows(monkeypatch, cost, kept):
         clock["epoch"] = epoch
         state.save()
     assert rundir.epochs == kept
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), torch.OutOfMemoryError("no room")])
+def test_a_state_for_which_memory_is_lacking_is_not_called_damaged(tmp_path, monkeypatch, error):
+    (tmp_path / resume.FILE).write_bytes(b"a state")
+    trainer = SimpleNamespace(device=torch.device("cpu"), precision=torch.float32, world=World(), compiled=False)
+    state = resume.Resume(SimpleNamespace(path=tmp_path), trainer)
+    with pytest.raises(InputError, match="can't be gone on from"):
+        state.take_over()
+
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(type(error), match="no room"):
+        state.take_over()

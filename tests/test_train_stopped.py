@@ -72,11 +72,15 @@ def test_a_run_that_began_otherwise_does_not_go_on(cli, tiny, workplace, monkeyp
         assert cli("train", *words).code == 130
     resume = workplace / "results/train/stopped/.resume.pt"
     state = torch.load(resume, weights_only=True)
-    assert state["made"] == {"device": "cpu", "precision": "fp32", "processes": 1, "steps": "eager"}
-    for key, value in (("device", "cuda"), ("precision", "bf16"), ("processes", 2), ("steps", "compiled")):
+    here = {"device": "cpu", "precision": "fp32", "processes": 1, "steps": "eager"}
+    assert state["made"] == here | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    other = {"device": "cuda", "precision": "bf16", "processes": 2, "steps": "compiled", "torch": "1.0", "threads": 99}
+    for key, value in other.items():
         torch.save(state | {"made": state["made"] | {key: value}}, resume)
         refusal = one_line(cli("train", *words))
         assert f"{key} {value} there, {state['made'][key]} here" in refusal and "overwrite=true" in refusal
+    torch.save(state | {"made": here}, resume)  # of an earlier version, which did not tell the rest
+    assert "torch unknown there" in one_line(cli("train", *words))
     torch.save({key: value for key, value in state.items() if key != "made"}, resume)
     assert "can't be gone on from (KeyError)" in one_line(cli("train", *words))
     torch.save(state, resume)

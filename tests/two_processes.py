@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import nn
 
 from fa_repro.data import ImageSet
+from fa_repro.errors import InputError
 from fa_repro.models import Task, build_model
 from fa_repro.training import Trainer, World, evaluate, joined
 from tiny import FA_CNN, RECIPE, RESNET
@@ -123,6 +124,17 @@ def main(folder: Path) -> None:
         found["buffers_equal"] = torch.equal(*after)
         found["pooled"] = [(after[0] - (one + other) / 2).abs().max().item(), (one - other).abs().max().item()]
         score = evaluate(normal.model, normal.val, world=world)
+        # Rank 0 is refused before the others begin.
+        said = ""
+        try:
+            with world.leader_first():
+                said = "let through"
+                if world.leads:
+                    raise InputError("no data")
+        except InputError as error:
+            said = str(error)
+        found["refused"] = [None] * world.size
+        dist.all_gather_object(found["refused"], said)
         others = [case for case in CASES if case != "resnet"]
         found["others"] = {case: losses(trainer(world, frozen=True, case=case)) for case in others}
         if world.leads:

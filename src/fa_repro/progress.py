@@ -71,6 +71,8 @@ class Progress:
             content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             stamp, parts, seconds = content["stamp"], content["parts"], content["seconds"]
             other = [key for key in self._stamp if stamp.get(key) != self._stamp[key]]
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
         except Exception as error:  # torch raises what its zip and pickle readers raise
             raise InputError(f"{file}: can't be gone on from ({type(error).__name__}). {again}") from None
         if other == ["batch_size"]:  # whose memory was gone, say; the file stays, for who goes back to that size

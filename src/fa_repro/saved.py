@@ -26,5 +26,7 @@ def read_saved(path: Path, key: str, expected: str, wrong: str, way_out: str = "
         raise InputError(f"{key}={path}: no such file. {expected}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # torch raises what its zip and pickle readers raise
         raise InputError(f"{key}={path}: {wrong} ({type(error).__name__}). {way_out}".rstrip()) from None

@@ -16,6 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fa_repro.errors import InputError
+
 
 class World(NamedTuple):
     """The processes of one training, and which of them this is; alone by default."""
@@ -35,12 +37,29 @@ class World(NamedTuple):
 
     @contextlib.contextmanager
     def leader_first(self) -> Iterator[None]:
-        """Let rank 0 through the block before the others, who then find what it downloaded or cached."""
-        if not self.leads:
-            self.wait()
-        yield
+        """Let rank 0 through the block before the others, who then find what it downloaded or cached.
+
+        Raises:
+            InputError: in the others, if it did not come through; what was wrong, rank 0 says.
+
+        """
+        if not self.leads and not self._told_by_leader():
+            raise InputError("the process of rank 0 could not begin, and says why.")
+        try:
+            yield
+        except Exception:
+            if self.leads:
+                self._told_by_leader(False)
+            raise
         if self.leads:
-            self.wait()
+            self._told_by_leader(True)
+
+    def _told_by_leader(self, word: bool = False) -> bool:
+        """Return in every process the word that rank 0 gives; the others wait for it."""
+        told = [word]
+        if self.size > 1:
+            dist.broadcast_object_list(told, src=0)
+        return told[0]
 
     def share(self, values: Tensor) -> Tensor:
         """Return this process's part of ``values`` (N,...): every size-th from rank on, without copying."""

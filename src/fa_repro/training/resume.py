@@ -27,14 +27,17 @@ class Resume:
             "precision": PRECISIONS[trainer.precision],
             "processes": trainer.world.size,
             "steps": "compiled" if trainer.compiled else "eager",
+            "torch": str(torch.__version__),
         }
+        if trainer.device.type == "cpu":  # a gradient is summed in as many parts
+            self._made["threads"] = torch.get_num_threads()
 
     def take_over(self) -> bool:
         """Restore what an earlier start of the run has kept; return whether there was anything.
 
         Raises:
             InputError: the file is damaged, or was made on another kind of device, in another precision, by another
-                number of processes, or compiled and not so here.
+                number of processes or of a CPU's threads, compiled and not so here, or by another torch.
 
         """
         path = self._rundir.path / FILE
@@ -45,14 +48,17 @@ class Resume:
             state = torch.load(path, map_location="cpu", weights_only=True)
             self._trainer.restore(state)
             made = state["made"]
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
         except Exception as error:  # torch raises what its zip and pickle readers raise
             reason = f"{path}: can't be gone on from ({type(error).__name__})"
             raise InputError(f"{reason}. Give overwrite=true to start anew.") from None
         for key, value in self._made.items():
-            if made[key] != value:
+            there = made.get(key, "unknown")
+            if there != value:
                 raise InputError(
-                    f"{path}: {key} {made[key]} there, {value} here, which trains otherwise. Go on as it began, or "
-                    f"give overwrite=true to start anew."
+                    f"{path}: {key} {there} there, {value} here, which trains otherwise. Go on as it began, or give "
+                    f"overwrite=true to start anew."
                 )
         return True
 

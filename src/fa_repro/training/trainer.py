@@ -206,7 +206,7 @@ class Trainer:
             share = self.world.share
             part = Removed(share(removed.mask), share(removed.together)) if removed else None
             total += self.step(share(images), share(self.train.labels[rows]), part)
-        # The only wait for the device in an epoch.
+        # The only wait for the device in an epoch's training.
         mean_loss = self.world.sum(total).item() / (self.steps * self.world.size)
         seconds = time.perf_counter() - began
         if not mean_loss < float("inf"):
