@@ -181,6 +181,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("rounds", "batch_size"):
         if getattr(args, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be 1 or more")
+    if args.seed < 0:
+        parser.error("--seed must be 0 or more")
     began, git = time.monotonic(), git_state()
     try:
         it, words = prepare(args.checkpoint, args.data_root, args.n_images, args.batch_size, args.seed)

@@ -7,6 +7,7 @@ import torch
 
 import tiny
 from fa_repro.models import FeatureAlignCNN, build_model
+from fa_repro.models.build import check_size
 from networks import RESNET18, UNSHUFFLED, task, with_random_norms
 from refusals import refusal
 from samples import noise
@@ -50,6 +51,17 @@ def test_last_feature_layer_gives_the_last_features(config, layer):
     model.last_feature_layer.register_forward_hook(lambda _, __, output: caught.append(output))
     images = noise(2, 3, 8, 8)
     assert torch.equal(model.features(images), caught[0])
+
+
+def test_images_that_leave_places_over_are_refused():
+    model = build_model(UNSHUFFLED, task(3, 3, 32))
+    check_size(model, 36, "model mine", "image_size")
+    said = refusal(check_size, model, 34, "model mine", "image_size")
+    assert said == (
+        "model mine shrinks images 4-fold, and 34 pixels are no multiple of that. Give images of another size "
+        "(image_size), or a model that shrinks less."
+    )
+    check_size(torch.nn.Identity(), 34, "another's", "image_size")  # of which nothing is known
 
 
 @pytest.mark.parametrize("config", [UNSHUFFLED, RESNET, RESNET18])

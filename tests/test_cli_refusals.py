@@ -210,10 +210,10 @@ def test_the_way_out_of_a_run_that_has_begun_is_one(cli, handler, workplace, wor
         ("benchmark-removal", "batch_size", False),
         ("benchmark-localization", "batch_size", False),
         ("explain", "batch_size", False),
-        ("benchmark-sanity", "n_images", True),
+        ("benchmark-sanity", "batch_size", False),
         ("verify-gradcam", "n_images", True),
         ("benchmark-speed what=training", "trainer.batch_size", True),
-        ("benchmark-speed what=explanation", "n_images", True),
+        ("benchmark-speed what=explanation", "batch_size", True),
         ("benchmark-speed what=removal", "batch_size", True),  # whose result hangs on it
     ],
 )

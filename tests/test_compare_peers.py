@@ -99,3 +99,10 @@ def test_without_any_library_there_is_nothing_to_compare(checkpoint, tmp_path, m
     monkeypatch.setattr(compare_peers, "find_spec", lambda name: None)
     assert compare_peers.main(_words(checkpoint, "--out", str(tmp_path / "none"))) == 2
     assert "fa-repro[peers]" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("words", [["--rounds", "0"], ["--batch-size", "0"], ["--seed", "-1"]])
+def test_a_number_out_of_range_is_refused(checkpoint, capsys, words):
+    with pytest.raises(SystemExit) as left:
+        compare_peers.main([*_words(checkpoint), *words])
+    assert left.value.code == 2 and f"{words[0]} must be" in capsys.readouterr().err

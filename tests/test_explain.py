@@ -101,7 +101,8 @@ def test_a_folder_is_all_its_images_whatever_their_size_and_colour(explain):
         (["a.png"], ("target=crescnet",), ("target=crescnet", "Did you mean crescent?")),
         (["a.png"], ("target=label",), ("target=label", "predicted")),
         (["a.png"], ("methods=[permutation]",), ("permutation needs two images",)),
-        (["a.png"], ("image_size=15",), ("15",)),
+        (["a.png"], ("image_size=15",), ("2-fold", "15 pixels", "(image_size)")),
+        (["latin"], (), ("caf\\udce9.png", "Rename it")),
         (["text.png"], (), ("text.png", "no readable image")),
         (["empty"], (), ("empty", "no image in this folder")),
     ],
@@ -109,6 +110,8 @@ def test_a_folder_is_all_its_images_whatever_their_size_and_colour(explain):
 def test_what_cannot_be_explained_is_refused_in_one_line(explain, workplace, images, words, said):
     (explain.folder / "text.png").write_text("no image")
     (explain.folder / "empty").mkdir()
+    (explain.folder / "latin").mkdir()
+    (explain.folder / "latin" / "caf\udce9.png").write_bytes(b"")  # é in Latin-1
     answer, path = explain(images, *words)
     refusal = assert_refused(answer, workplace)
     assert all(part in refusal for part in said), refusal

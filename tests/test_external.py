@@ -97,6 +97,9 @@ def test_a_network_that_mixes_the_images_of_a_batch_is_refused(nets):
     mixing = build_external(factory(f"{nets}:together"), 10, 0)
     refused(lambda: check_batch(mixing, images, "mine"), "mine", "other logits in a batch than alone")
     check_batch(mixing, images[:1], "mine")
+    single = build_external(factory(f"{nets}:single"), 10, 0)
+    check_batch(single, images[:1], "mine")
+    refused(lambda: check_batch(single, images, "mine"), "mine", "a batch of 2 images", "RuntimeError")
 
 
 @pytest.mark.parametrize(

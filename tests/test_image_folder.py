@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from fa_repro.data import inputs_of, load_data
+from fa_repro.data import image_folder, inputs_of, load_data
 from refusals import refusal
 from samples import picture
 
@@ -183,6 +183,25 @@ def test_a_link_to_nowhere_is_named(tree, data_config):
     link.symlink_to(root / "gone.png")
     assert str(link) in refusal(load_data, data_config(root=root), "train")
     assert f"{link}: can't be read (" in refusal(inputs_of, data_config(root=root), "train")  # of every command, first
+
+
+def test_a_folder_that_may_not_be_read_is_named(tree, data_config, monkeypatch):
+    write, root = tree
+    for split in ("train", "test"):
+        write(f"{split}/a/0.png", np.zeros((4, 4)))
+    load_data(data_config(root=root), "test")
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied", str(root / "test"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.iterdir", denied)
+        said = f"{root / 'test'}: can't be read (Permission denied)."
+        assert (
+            refusal(image_folder.classes, root / "test") == refusal(image_folder.image_files, [root / "test"]) == said
+        )
+    monkeypatch.setattr("torchvision.datasets.folder.find_classes", denied)
+    assert refusal(image_folder.listing, root / "test") == said
 
 
 def test_an_empty_class_folder_is_named(tree, data_config):

@@ -58,6 +58,11 @@ def test_a_sweep_that_a_config_holds_names_its_runs_too(cli, handler, workplace)
     [
         (["checkpoint=a/fa_cnn/checkpoint.pt", "seed=0,1"], ["fa_cnn-seed_0", "fa_cnn-seed_1"]),
         (["checkpoint=[a/x/c.pt,a/y/c.pt]", "n_images=5,6"], ["x-y-n_images_5", "x-y-n_images_6"]),
+        (
+            ["checkpoint=a/x/c.pt", "data=mnist,svhn", "seed=1,2"],
+            [f"x-data_{data}-seed_{seed}" for data in ("mnist", "svhn") for seed in (1, 2)],
+        ),
+        (["checkpoint=a/x/c.pt", "data=mnist,svhn"], [None, None]),  # the default name has the data
         (["checkpoint=a/x/c.pt,b/x/c.pt"], ["checkpoint_a_x_c.pt", "checkpoint_b_x_c.pt"]),
     ],
 )

@@ -93,6 +93,8 @@ def load_model(checkpoint: str | Path) -> nn.Module:
 def merge_data(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data config to use: the checkpoint's with every given key on top, or another set altogether.
 
+    A null can't be told from a key that was not given, either: ``data.n_test=null`` leaves the checkpoint's.
+
     ``download=false`` and ``mirror=true``, the defaults, can't be told from keys that were not given: the checkpoint's
     stay. Nothing but a download that training allowed hangs on it: images are read the same whatever ``mirror`` says.
     """

@@ -237,8 +237,8 @@ def _more_memory(command: str, cfg: Any) -> str:
     what = cfg.what if command == "benchmark-speed" else None
     if command == "train" or what == "training":
         key = "trainer.batch_size"
-    # These take all their images at once, or keep the maps of all.
-    elif command in ("verify-gradcam", "benchmark-sanity") or what == "explanation":
+    # These take all their images at once.
+    elif command == "verify-gradcam":
         key = "n_images"
     elif "batch_size" in cfg:
         key = "batch_size"
@@ -265,9 +265,10 @@ def _sweep_name(cfg: Any, swept: set[str], overrides: list[str]) -> str | None:
     checkpoint = cfg.get("checkpoint")
     # The default name has these; of a checkpoint's run it has the training's seed.
     told = {"data", "model"} if checkpoint else {"data", "model", "seed"}
-    words = [word for word in overrides if word.partition("=")[0] in swept - told]
-    if not words:
+    if not swept & {word.partition("=")[0] for word in overrides} - told:
         return None
+    # Behind a checkpoint's name the data are told, too: it has those of the training alone.
+    words = [word for word in overrides if word.partition("=")[0] in swept - (set() if checkpoint else told)]
     if checkpoint is None:
         words = [default_name(cfg), *words]
     elif "checkpoint" not in swept:

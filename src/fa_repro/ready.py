@@ -11,6 +11,7 @@ from fa_repro.attribution import Context, choose_methods
 from fa_repro.attribution.feature_layer import choose_layer
 from fa_repro.attribution.patches import check_patch
 from fa_repro.data import ImageSet
+from fa_repro.models.build import check_size
 from fa_repro.models.external import check_batch, probe
 from fa_repro.subject import Subject
 
@@ -72,6 +73,7 @@ def make_ready(
     """
     images = images.to(device)
     model = subject.frozen().to(device)
+    check_size(model, images.images.shape[2], f"model {subject.name}", "image_size")
     # Here, where it runs: a tensor that a network keeps to itself stays on the CPU when the network goes to a GPU.
     probe(model, images.images[:1].float() / 255, len(images.classes), subject.name)
     check_batch(model, images.images[:2].float() / 255, subject.name)

@@ -72,7 +72,7 @@ def choose_methods(
     if "permutation" in methods and len(images) < 2:
         raise InputError(
             "methods: permutation needs two images or more, as a patch is replaced by another image's. "
-            "Give n_images=2 or more, or leave it out."
+            "Give two images or more, or leave it out."
         )
     missing = [control for control in CONTROLS if control not in methods] if controls else []
     if missing:

@@ -11,6 +11,8 @@ from fa_repro.models import FeatureAlignCNN
 from fa_repro.models.fa_cnn import add_terms
 from fa_repro.models.gap_head import class_maps
 
+UPSAMPLING = "bilinear"  # every command's default
+
 
 class Explained(NamedTuple):
     """What one forward pass gives for N images."""
@@ -20,18 +22,18 @@ class Explained(NamedTuple):
 
 
 @torch.inference_mode()
-def predict_with_feature_map(model: FeatureAlignCNN, images: Tensor, upsampling: str = "bilinear") -> Explained:
+def predict_with_feature_map(model: FeatureAlignCNN, images: Tensor) -> Explained:
     """Map images (N,C,H,W) in [0,1] to logits and the feature map of each image's predicted class."""
     features = model.features(images)
     logits = model.head(features)
     maps = of_class(class_maps(features, model.n_classes), logits.argmax(1))
-    return Explained(logits, upsample(maps, image_size(images), upsampling))
+    return Explained(logits, upsample(maps, image_size(images), UPSAMPLING))
 
 
 @torch.inference_mode()
-def predict_with_depth_map(model: FeatureAlignCNN, images: Tensor, upsampling: str = "bilinear") -> Explained:
+def predict_with_depth_map(model: FeatureAlignCNN, images: Tensor) -> Explained:
     """Map images (N,C,H,W) in [0,1] to logits, which the depth maps add up to (T3), and the predicted class's map."""
     terms = [term for _, term in model.depth_terms(images)]
     logits = torch.stack([term.mean((2, 3)) for term in terms]).sum(0)
     chosen = [of_class(term, logits.argmax(1))[:, None] for term in terms]  # before up-sampling: one class of all K
-    return Explained(logits, add_terms(chosen, image_size(images), upsampling)[:, 0])
+    return Explained(logits, add_terms(chosen, image_size(images), UPSAMPLING)[:, 0])

@@ -34,8 +34,20 @@ def split_folder(root: Path, split: str) -> Path:
 
 
 def classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of a split's class folders, in the order of their labels."""
-    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
+    """Return the names of a split's class folders, in the order of their labels.
+
+    Raises:
+        InputError: the folder can't be read.
+
+    """
+    return tuple(sorted(entry.name for entry in _entries(folder) if entry.is_dir()))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: can't be read ({error.strerror}).") from None
 
 
 def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
@@ -44,7 +56,7 @@ def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
     Files with other endings are passed over, and said to be.
 
     Raises:
-        InputError: a class folder is missing or empty.
+        InputError: a class folder is missing, empty or can't be read.
 
     """
     folders = torchvision_part("datasets.folder")
@@ -54,6 +66,8 @@ def listing(folder: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
         files = folders.make_dataset(str(folder), index, endings)
     except FileNotFoundError as error:
         raise InputError(f"{folder}: {str(error).splitlines()[0].rstrip('.')}.") from None
+    except OSError as error:
+        raise InputError(f"{error.filename}: can't be read ({error.strerror}).") from None
     inside = (Path(name, file) for kind in classes for name, _, names in os.walk(folder / kind) for file in names)
     others = sorted(file for file in inside if file.suffix.lower() not in endings and file.name[0] != ".")
     if others:
@@ -83,14 +97,14 @@ def image_files(paths: Sequence[str]) -> list[Path]:
     """Return the image files that ``paths`` name: a file itself, of a folder the images in it, by name.
 
     Raises:
-        InputError: a path is not there, or a folder holds no image.
+        InputError: a path is not there, a folder holds no image or can't be read, or a name is no UTF-8.
 
     """
     endings = torchvision_part("datasets.folder").IMG_EXTENSIONS
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in endings and file.is_file())
+            inside = sorted(file for file in _entries(path) if file.suffix.lower() in endings and file.is_file())
             if not inside:
                 raise InputError(f"images={path}: no image in this folder ({', '.join(endings)}).")
             found += inside
@@ -98,6 +112,11 @@ def image_files(paths: Sequence[str]) -> list[Path]:
             found.append(path)
         else:
             raise InputError(f"images={path}: no such file or folder.")
+    for path in found:
+        try:
+            str(path).encode()  # for the table
+        except UnicodeEncodeError:
+            raise InputError(f"images={str(path)!a}: the name is no text in UTF-8. Rename it.") from None
     return list(dict.fromkeys(found))
 
 

@@ -76,12 +76,29 @@ def build_model(config: Mapping[str, Any], task: Task) -> nn.Module:
             f"model.name={name}: no such model. Choose with model=NAME (fa-repro train --help lists them); your own "
             f"begins with one of {', '.join(KINDS)} and an underscore."
         )
-    if task.image_size % model.down_sampling:  # type: ignore[operator]
-        raise InputError(
-            f"model {name} shrinks images {model.down_sampling}-fold, and {task.image_size} pixels are no multiple of "
-            f"that. Give images of another size (data.image_size), or a model that shrinks less."
-        )
+    check_size(model, task.image_size, f"model {name}", "data.image_size")
     return model
+
+
+def check_size(model: nn.Module, image_size: int, name: str, key: str) -> None:
+    """Refuse images that a model of ours can't divide into the places of its last feature maps.
+
+    Args:
+        model: one of ours tells ``down_sampling``; of any other nothing is known.
+        image_size: side in pixels.
+        name: of the model, in words.
+        key: of the config, that gives the size.
+
+    Raises:
+        InputError: places would be left over at the border, in no map and in no logit.
+
+    """
+    shrinks = getattr(model, "down_sampling", 1)
+    if isinstance(shrinks, int) and image_size % shrinks:
+        raise InputError(
+            f"{name} shrinks images {shrinks}-fold, and {image_size} pixels are no multiple of that. Give images of "
+            f"another size ({key}), or a model that shrinks less."
+        )
 
 
 def _feature_align(config: Mapping[str, Any], task: Task) -> nn.Module:

@@ -187,12 +187,17 @@ def check_batch(model: nn.Module, images: Tensor, name: str) -> None:
         name: of the model.
 
     Raises:
-        InputError: an image's logits among others are not those of it alone.
+        InputError: it fails on more than one image, or an image's logits among others are not those of it alone.
 
     """
-    with torch.inference_mode(), arithmetic(images.device, torch.float32):
-        together, alone = model(images), torch.cat([model(image[None]) for image in images])
-    off = (together - alone).abs().amax()
+    try:
+        with torch.inference_mode(), arithmetic(images.device, torch.float32):
+            together, alone = model(images), torch.cat([model(image[None]) for image in images])
+            off = (together - alone).abs().amax()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever the user's own network raises
+        raise InputError(f"model {name} can't take a batch of {len(images)} images ({first_line(error)}).") from None
     if off > BATCH_TOLERANCE * alone.abs().amax().clamp_min(1):
         raise InputError(
             f"model {name} gives an image other logits in a batch than alone (off by {off:.1e}), so no reading would "
