@@ -1,7 +1,8 @@
 """One way from a map's own resolution to the image's, for every method.
 
 Blocky maps remove blocks, which hurts a network more than scattered pixels do: methods are comparable only if all their
-maps go through the same up-sampling before they are ranked.
+maps go through the same up-sampling before they are ranked. The depth map's terms go through it before they are summed,
+in float64 throughout (`fa_repro.models.fa_cnn.add_terms`).
 """
 
 from torch import Tensor
