@@ -22,7 +22,7 @@ def test_a_result_comes_out_again_within_two_standard_deviations_of_its_row(tmp_
     row(tmp_path / "again" / "cifar10", fa_cnn=second + (1e-9 if second < 0.92 else -1e-9))
     (pair,) = pairs(groups(tmp_path))
     assert (pair.group, pair.first.name, pair.second.name) == ("cifar10", "fa_cnn", "fa_cnn")
-    assert pair.came_out is answer
+    assert pair.came_out is answer and pair.off == pytest.approx(2.0 if answer else 2.1)
 
 
 def test_chance_of_a_result_beyond_two_deviations_of_a_row(tmp_path):
@@ -86,7 +86,7 @@ def test_the_report_shows_second_runs_in_a_table_of_their_own(cli, tmp_path):
     assert cli("report", f"results={tmp_path}").code == 0
     page = (tmp_path / "REPORT.md").read_text()
     assert (
-        "| cifar10 | `fa_cnn-seed1` | 92.10 (cpu, fp32) | 50.00 (cpu, fp32) | 92.00 ± 0.14 (2) | **no** | 35 % |"
+        "| cifar10 | `fa_cnn-seed1` | 92.10 (cpu, fp32) | 50.00 (cpu, fp32) | 92.00 ± 0.14 (2) | **no** (297.0) | 35 % |"
         in page
     )
     assert "## again/cifar10" not in page and page.count("| `fa_cnn` |") == 1

@@ -37,11 +37,17 @@ class Pair(NamedTuple):
     row: Sequence[float]
 
     @property
-    def came_out(self) -> bool | None:
-        """Whether the second result lies within `DEVIATIONS` of the row's; None where one training tells no spread."""
+    def off(self) -> float | None:
+        """How many of the row's standard deviations the second result lies from its mean; None of one training."""
         if len(self.row) < 2:
             return None
-        return abs(top1(self.second) - statistics.mean(self.row)) <= DEVIATIONS * statistics.stdev(self.row)
+        off, spread = abs(top1(self.second) - statistics.mean(self.row)), statistics.stdev(self.row)
+        return off / spread if spread else math.inf if off else 0.0
+
+    @property
+    def came_out(self) -> bool | None:
+        """Whether the second result lies within `DEVIATIONS` of the row's; None where one training tells no spread."""
+        return None if self.off is None else self.off <= DEVIATIONS
 
     @property
     def chance(self) -> float | None:
@@ -95,7 +101,7 @@ def again_table(found: Sequence[Group]) -> str:
                 f"`{pair.first.name}`",
                 *(f"{top1(run):.2f} ({_where(run)})" for run in (pair.first, pair.second)),
                 f"{mean:.2f}" + ("" if spread is None else f" ± {spread:.2f} ({len(pair.row)})"),
-                {None: "–", True: "yes", False: "**no**"}[pair.came_out],
+                "–" if pair.off is None else f"{'yes' if pair.came_out else '**no**'} ({pair.off:.1f})",
                 "–" if pair.chance is None else f"{pair.chance:.0%}".replace("%", " %"),
             ]
         )
