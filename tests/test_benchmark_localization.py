@@ -201,7 +201,7 @@ def test_the_grid_needs_no_truth(place, tmp_path):
         ("mosaics=1", ["mosaics=1"]),
         ("upsampling=cubic", ["upsampling=cubic", "nearest"]),
         ("n_image=3", ["Did you mean n_images?"]),
-        ("n_images=1", ["permutation", "n_images=2"]),
+        ("n_images=1", ["permutation", "two images or more"]),
     ],
 )
 def test_bad_values_are_refused_in_one_line(place, word, needles):

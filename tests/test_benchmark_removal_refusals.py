@@ -43,7 +43,7 @@ def test_without_scikit_image_a_line_says_how_to_get_it(place, monkeypatch):
         ("n_images=few", ["n_images", "few"]),
         ("method=[random]", ["method", "Did you mean methods?"]),
         ("data=cifar", ["data=cifar", "cifar10"]),
-        ("n_images=1", ["permutation", "n_images=2"]),
+        ("n_images=1", ["permutation", "two images or more"]),
     ],
 )
 def test_bad_values_are_refused_in_one_line(place, word, needles):

@@ -75,7 +75,7 @@ def test_controls_alone_are_no_answer_to_what_was_asked_for():
 
 
 def test_permutation_needs_another_image():
-    with pytest.raises(InputError, match="n_images=2"):
+    with pytest.raises(InputError, match="Give two images or more"):
         choose_methods(["permutation"], network(FA_CNN), "fa_cnn", NINE[:1])
     choose_methods(["permutation"], network(FA_CNN), "fa_cnn", NINE[:2])
     choose_methods(["occlusion"], network(FA_CNN), "fa_cnn", NINE[:1])
