@@ -164,6 +164,21 @@ def test_a_process_that_is_killed_leaves_what_the_same_words_go_on_from(cli, wor
     assert not _files(path / "killed")
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), torch.OutOfMemoryError("no room")])
+def test_progress_for_which_memory_is_lacking_is_not_called_damaged(tmp_path, monkeypatch, error):
+    (tmp_path / ".progress-0001.pt").write_bytes(b"parts")
+    rundir = SimpleNamespace(path=tmp_path, fingerprint="0" * 16)
+    with pytest.raises(InputError, match="can't be gone on from"):
+        Progress(rundir, torch.device("cpu"), 5)
+
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(type(error), match="no room"):
+        Progress(rundir, torch.device("cpu"), 5)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_progress_of_another_run_or_damaged_is_not_gone_on_from(cli, words, stopper, tmp_path, monkeypatch):

@@ -66,7 +66,8 @@ CONTROL = "-probability"  # behind a network's name: the identity was asked of t
 
 
 # DATA-MODEL-seedN, what a run is called that was given no name; DATA-MODEL-seedsN-M of several checkpoints together.
-SEEDS = r"-(?:seed\d+|seeds\d+(?:-\d+)+)"
+JOINT = r"-seeds\d+(?:-\d+)+"
+SEEDS = rf"(?:-seed\d+|{JOINT})"
 DEFAULT_NAME = re.compile(rf"(?P<data>.+)-(?P<model>{'|'.join(MODELS)})(?P<seeds>{SEEDS})")
 # The speeds' default names begin with what was timed, and are told in full.
 UNSHORTENED = "benchmark-speed"
@@ -79,7 +80,7 @@ def network_of(name: str) -> str:
 
 def is_joint(name: str) -> bool:
     """Say whether a run's name is that of several trainings' checkpoints together."""
-    return re.search(r"-seeds\d+(?:-\d+)+$", name) is not None
+    return re.search(f"{JOINT}$", name) is not None
 
 
 def first_of(names: Iterable[str], found: Container[str]) -> str | None:
